@@ -1,0 +1,55 @@
+#!/bin/busybox sh
+# The whole userland of the Linux guest. Two processes: one checks and rewrites memory, one counts on the console.
+# Each line of the counter is a heartbeat: counter=<n> checksum=<of all memory checked> checks=<n> errors=<n> ok|CORRUPT
+/bin/busybox --install -s /bin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mount -t tmpfs tmpfs /memory
+for module in /modules/*.ko; do [ -e "$module" ] && insmod "$module"; done
+exec </dev/ttyS0 >/dev/ttyS0 2>&1
+
+# 4 MiB of random data: each round compares its checksum, then replaces a sixteenth of it.
+check_memory() {
+  checks=0 errors=0 part=0
+  head -c 4194304 /dev/urandom >/memory/data
+  expected=$(md5sum </memory/data)
+  while :; do
+    found=$(md5sum </memory/data)
+    checks=$((checks + 1))
+    [ "$found" = "$expected" ] || errors=$((errors + 1))
+    verdict=ok
+    [ $errors = 0 ] || verdict=CORRUPT
+    echo "checksum=${found%% *} checks=$checks errors=$errors $verdict" >/memory/report.new
+    mv /memory/report.new /memory/report
+    dd if=/dev/urandom of=/memory/data bs=262144 seek=$part count=1 conv=notrunc 2>/dev/null
+    part=$(((part + 1) % 16))
+    expected=$(md5sum </memory/data)
+    sleep 1
+  done
+}
+
+# ACPI power-down: the first event of the power button ends the machine.
+obey_power_button() {
+  for name in /sys/class/input/event*/device/name; do
+    if grep -q 'Power Button' "$name" 2>/dev/null; then
+      event=${name#/sys/class/input/}
+      (head -c 1 "/dev/input/${event%%/*}" >/dev/null && echo 'powering off' && poweroff -f) &
+    fi
+  done
+}
+
+echo "Linux $(uname -r) is up"
+obey_power_button
+check_memory &
+# read's timeout is a sleep without a new process
+mkfifo /memory/never
+exec 3<>/memory/never
+until [ -e /memory/report ]; do read -r -t 0.05 _ <&3; done
+counter=0
+while :; do
+  counter=$((counter + 1))
+  read -r report </memory/report
+  echo "counter=$counter $report"
+  read -r -t 0.05 _ <&3
+done

@@ -1,0 +1,118 @@
+import { constants } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { connect, type Socket } from 'node:net';
+import { basename, dirname } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+
+/** What one QEMU's serial console gave in one read. */
+export interface SerialChunk {
+  /** Which QEMU: the name it was followed under. */
+  readonly side: string;
+  /** The machine's monotonic clock, the same for every process of this boot. */
+  readonly atMilliseconds: number;
+  readonly text: string;
+}
+
+/**
+ * Records the serial consoles of several QEMUs on one clock.
+ *
+ * Each is a unix socket on which QEMU listens (`-chardev socket,server=on,wait=off`). QEMU serves one client at a time
+ * and throws away what the guest prints while there is none: nobody else may be connected.
+ */
+export class SerialRecorder implements AsyncDisposable {
+  readonly output: SerialChunk[] = [];
+  readonly #stop = new AbortController();
+  readonly #sockets = new Map<string, Socket>();
+  readonly #followers: Promise<void>[] = [];
+  readonly #waiters = new Set<(chunk: SerialChunk) => void>();
+
+  /**
+   * Follows a serial socket from the moment it exists, under a name of its own for each QEMU process (two runs under
+   * one name would hide that both ran). It connects again when the connection ends, until the recorder is disposed.
+   */
+  follow(side: string, path: string): void {
+    this.#followers.push(this.#follow(side, path));
+  }
+
+  /** Types `text` into the console of `side`. */
+  send(side: string, text: string): void {
+    const socket = this.#sockets.get(side);
+    if (socket === undefined) throw new Error(`no connection to the serial console of ${side}`);
+    socket.write(text);
+  }
+
+  /** Resolves when `side` is connected, or rejects when the signal ends. */
+  async connected(side: string, signal: AbortSignal): Promise<void> {
+    while (!this.#sockets.has(side)) await delay(5, undefined, { signal });
+  }
+
+  /**
+   * Resolves with the match of `pattern` in what is recorded from now on (of `side`, or of any), or rejects when the
+   * signal ends.
+   */
+  waitFor(pattern: RegExp, signal: AbortSignal, side?: string): Promise<RegExpExecArray> {
+    const { promise, resolve, reject } = Promise.withResolvers<RegExpExecArray>();
+    let tail = '';
+    const look = (chunk: SerialChunk) => {
+      if (side !== undefined && chunk.side !== side) return;
+      tail = (tail + chunk.text).slice(-4096);
+      const match = pattern.exec(tail);
+      if (match) resolve(match);
+    };
+    const abort = () => reject(new Error(`not seen on the serial console: ${pattern}`, { cause: signal.reason }));
+    this.#waiters.add(look);
+    signal.addEventListener('abort', abort, { once: true });
+    if (signal.aborted) abort();
+    return promise.finally(() => {
+      this.#waiters.delete(look);
+      signal.removeEventListener('abort', abort);
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    for (const socket of this.#sockets.values()) socket.destroy();
+    await Promise.all(this.#followers);
+  }
+
+  async #follow(side: string, path: string): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      await this.#record(side, path).catch(() => {});
+      // A target's socket appears some 50 ms before its guest runs: looking every 5 ms misses nothing.
+      await delay(5, undefined, { signal: this.#stop.signal }).catch(() => {});
+    }
+  }
+
+  /** One connection, from open to end. */
+  async #record(side: string, path: string): Promise<void> {
+    // A unix socket's address ends at 107 bytes and a pod's run folder is longer: go through an open folder.
+    const folder = await open(dirname(path), constants.O_RDONLY | constants.O_DIRECTORY);
+    try {
+      await new Promise<void>((resolve) => {
+        const socket = connect(`/proc/self/fd/${folder.fd}/${basename(path)}`);
+        socket.setEncoding('latin1');
+        socket.on('connect', () => this.#sockets.set(side, socket));
+        socket.on('data', (text: string) => this.#push({ side, atMilliseconds: monotonicMilliseconds(), text }));
+        socket.on('error', () => {});
+        socket.on('close', () => {
+          if (this.#sockets.get(side) === socket) this.#sockets.delete(side);
+          this.#stop.signal.removeEventListener('abort', end);
+          resolve();
+        });
+        const end = () => socket.destroy();
+        this.#stop.signal.addEventListener('abort', end);
+      });
+    } finally {
+      await folder.close();
+    }
+  }
+
+  #push(chunk: SerialChunk): void {
+    this.output.push(chunk);
+    for (const look of this.#waiters) look(chunk);
+  }
+}
+
+function monotonicMilliseconds(): number {
+  return Number(process.hrtime.bigint()) / 1e6;
+}
