@@ -1,0 +1,146 @@
+import { spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { cacheFolder } from '../../dev/cache.ts';
+
+/** What has to be known of a cluster to end it without the harness that started it. */
+export interface Run {
+  id: string;
+  owner: { pid: number; startTime: string };
+  directory: string;
+  /** A folder that the caller named stays, for its logs. */
+  keepDirectory: boolean;
+  /** Network namespaces of this run; with them go all links inside. */
+  namespaces: string[];
+}
+
+const live = new Set<Run>();
+
+const recordFile = (id: string) => path.join(cacheFolder('runs'), `${id}.json`);
+
+/** Registers a new run of this process, after ending those whose process died without doing so. */
+export function beginRun(directory?: string): Run {
+  endStaleRuns();
+  const id = randomBytes(3).toString('hex');
+  const run: Run = {
+    id,
+    owner: { pid: process.pid, startTime: startTime(process.pid) ?? '' },
+    directory: path.resolve(directory ?? path.join(cacheFolder('runs'), id)),
+    keepDirectory: directory !== undefined,
+    namespaces: [],
+  };
+  mkdirSync(run.directory, { recursive: true });
+  saveRun(run);
+  if (live.size === 0) endRunsWithProcess();
+  live.add(run);
+  return run;
+}
+
+/** To be called before something named in the record is made, so that a crash in between leaves nothing unknown. */
+export function saveRun(run: Run): void {
+  writeFileSync(recordFile(run.id), JSON.stringify(run));
+}
+
+/**
+ * Ends all processes of a run, then removes its namespaces, folder and record. Synchronous, because it is also what
+ * happens when the harness exits or is interrupted. Nothing in the folder is worth a graceful shutdown.
+ */
+export function endRun(run: Run): void {
+  killProcessesIn(run.directory);
+  for (const namespace of run.namespaces) spawnSync('ip', ['netns', 'delete', namespace], { stdio: 'ignore' });
+  if (!run.keepDirectory) rmSync(run.directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 });
+  rmSync(recordFile(run.id), { force: true });
+  live.delete(run);
+}
+
+function endStaleRuns(): void {
+  for (const file of readdirSync(cacheFolder('runs'))) {
+    if (!file.endsWith('.json')) continue;
+    const run = readRun(path.join(cacheFolder('runs'), file));
+    if (run && startTime(run.owner.pid) !== run.owner.startTime) endRun(run);
+  }
+}
+
+function readRun(file: string): Run | undefined {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as Run;
+  } catch {
+    return undefined; // another harness ended it, or is just writing it
+  }
+}
+
+function endAll(): void {
+  for (const run of live) endRun(run);
+}
+
+function onSignal(signal: NodeJS.Signals): void {
+  endAll();
+  process.off(signal, onSignal);
+  // With no other listener the signal keeps its meaning: the process dies of it.
+  if (process.listenerCount(signal) === 0) process.kill(process.pid, signal);
+}
+
+let installed = false;
+function endRunsWithProcess(): void {
+  if (installed) return;
+  installed = true;
+  process.on('exit', endAll);
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
+}
+
+/**
+ * Kills every process whose working directory lies in the folder: the control plane, the node processes, and the
+ * QEMUs, which outlive localnode and run in their pods' folders. A process with a terminal is a person's shell that
+ * looks around there, and is left alone.
+ */
+function killProcessesIn(directory: string): void {
+  const deadline = Date.now() + 10_000;
+  for (;;) {
+    const pids = processesIn(directory);
+    if (pids.length === 0) return;
+    if (Date.now() > deadline) throw new Error(`processes in ${directory} do not end: ${pids.join(', ')}`);
+    for (const pid of pids) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // it ended by itself
+      }
+    }
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+  }
+}
+
+/** Pids of the processes, other than this one, that work in or below the folder and have no terminal. */
+export function processesIn(directory: string): number[] {
+  return readdirSync('/proc')
+    .map(Number)
+    .filter((pid) => pid > 0 && pid !== process.pid)
+    .filter((pid) => {
+      const cwd = workingDirectory(pid);
+      if (cwd !== directory && !cwd?.startsWith(`${directory}/`)) return false;
+      const stat = processStat(pid);
+      return stat !== undefined && stat.state !== 'Z' && stat.terminal === '0';
+    });
+}
+
+function workingDirectory(pid: number): string | undefined {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`);
+  } catch {
+    return undefined; // ended, a zombie, or another user's
+  }
+}
+
+const startTime = (pid: number): string | undefined => processStat(pid)?.startTime;
+
+/** The fields of /proc/PID/stat behind the program's name, which may itself hold spaces and brackets. */
+function processStat(pid: number): { state: string; terminal: string; startTime: string } | undefined {
+  try {
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /s, '').split(' ');
+    const [state = '', , , , terminal = ''] = fields;
+    return { state, terminal, startTime: fields[19] ?? '' };
+  } catch {
+    return undefined;
+  }
+}
