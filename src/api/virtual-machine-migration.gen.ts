@@ -194,10 +194,6 @@ export interface VirtualMachineMigrationStatus {
     message?: string;
     downtimeMilliseconds?: number;
     qemuDowntimeMilliseconds?: number;
-    /**
-     * The source's QEMU has been ended after the VM had moved.
-     */
-    ended?: boolean;
   };
   /**
    * The target agent's side.

@@ -1,0 +1,121 @@
+/** Gathers what one step of the controller says in the status: phase, timeline, conditions. Starts from the status as it was read. */
+import type { VirtualMachineMigration } from '../api/objects.ts';
+import type { MigrationPhase } from '../api/phases.ts';
+import type { MigrationReason } from '../api/reasons.ts';
+import type { VirtualMachineMigrationStatus } from '../api/virtual-machine-migration.gen.ts';
+import { type MigrationCondition, withCondition } from './conditions.ts';
+
+type Endpoint = NonNullable<VirtualMachineMigrationStatus['plan']>['endpoint'];
+
+interface Explanation {
+  reason: MigrationReason;
+  message: string;
+}
+
+const maxMessage = 4000;
+
+export class Report {
+  #status: VirtualMachineMigrationStatus;
+  readonly #now: string;
+  readonly #generation: number;
+
+  constructor(migration: VirtualMachineMigration, now: number) {
+    this.#status = { ...migration.status };
+    this.#now = new Date(now).toISOString();
+    this.#generation = migration.metadata.generation;
+  }
+
+  get current(): Readonly<VirtualMachineMigrationStatus> {
+    return this.#status;
+  }
+
+  status(): VirtualMachineMigrationStatus {
+    if (this.#status.phase !== undefined && this.#status.observedGeneration !== this.#generation) {
+      this.#status.observedGeneration = this.#generation;
+    }
+    return this.#status;
+  }
+
+  begin(source: { node: string; pod: { name: string; uid: string } }): void {
+    this.#status.attempt = 1;
+    this.#status.sourceNode = source.node;
+    this.#status.sourcePod = source.pod;
+    for (const type of ['Succeeded', 'Finished'] as const)
+      this.condition(type, 'Unknown', 'InProgress', 'The migration is under way.');
+  }
+
+  placed(target: { node: string; pod: { name: string; uid: string } }): void {
+    this.#status.targetNode = target.node;
+    this.#status.targetPod = target.pod;
+  }
+
+  plan(endpoint: Endpoint): void {
+    this.#status.plan = { attempt: this.#status.attempt ?? 1, endpoint };
+  }
+
+  abort(cause: Explanation, { sourceGone = false } = {}): void {
+    const before = this.#status.abort;
+    if (before !== undefined && (before.sourceGone || !sourceGone)) return;
+    const message = cause.message.slice(0, maxMessage);
+    this.#status.abort = {
+      attempt: this.#status.attempt ?? 1,
+      reason: cause.reason,
+      message,
+      ...(sourceGone ? { sourceGone } : {}),
+    };
+  }
+
+  owner(owner: { podUID: string; generation: number }): void {
+    this.#status.owner = owner;
+  }
+
+  /** Only a VM that has moved is at 100 per cent. */
+  moved(): void {
+    this.#status.transfer = { ...this.#status.transfer, progress: '100%', progressPercent: 100 };
+  }
+
+  copyDowntime(milliseconds: number | undefined): void {
+    if (milliseconds === undefined || this.#status.downtimeMilliseconds === milliseconds) return;
+    this.#status.downtimeMilliseconds = milliseconds;
+    this.#status.downtime = `${milliseconds}ms`;
+  }
+
+  rejectCancel(): void {
+    this.condition(
+      'CancelRejected',
+      'True',
+      'AfterHandover',
+      'The source has handed the guest over: the migration can only be completed.',
+    );
+  }
+
+  condition(type: MigrationCondition, status: 'True' | 'False' | 'Unknown', reason: string, message: string): void {
+    const change = { status, reason, message: message.slice(0, maxMessage) };
+    this.#status.conditions = [...withCondition(this.#status.conditions ?? [], type, change, this.#now)];
+  }
+
+  /** @returns no effects, so that a decision can end with it. */
+  phase(phase: MigrationPhase, { reason, message }: Explanation): { effects: [] } {
+    if (this.#status.phase !== phase) {
+      this.#status.timeline = [...(this.#status.timeline ?? []), { phase, at: this.#now }].slice(-32);
+    }
+    this.#status.phase = phase;
+    this.#status.reason = reason;
+    this.#status.message = message.slice(0, maxMessage).trim();
+    return { effects: [] };
+  }
+
+  end(phase: 'Succeeded' | 'Failed' | 'Cancelled', explanation: Explanation): { effects: [] } {
+    this.phase(phase, explanation);
+    const { reason, message } = explanation;
+    this.condition('Succeeded', phase === 'Succeeded' ? 'True' : 'False', reason, message);
+    this.condition('Finished', 'True', reason, message);
+    return { effects: [] };
+  }
+
+  /** Milliseconds since the epoch at which the present phase was entered. */
+  phaseEnteredAt(): number {
+    const entry = this.#status.timeline?.findLast(({ phase }) => phase === this.#status.phase);
+    return Date.parse(entry?.at ?? this.#now);
+  }
+}
