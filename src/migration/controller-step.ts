@@ -149,7 +149,9 @@ function follow(facts: ControllerFacts, report: Report, deleting: boolean): Deci
     const cause = { reason: source.reason ?? 'TransferFailed', message: source.message ?? '' } as Cause;
     return rollBack(facts, report, cause);
   }
-  XX;
+  // A pod object that is missing proves nothing: only the agent or the node itself can say that QEMU has ended.
+  if (source?.verdict === 'Gone' || (sourcePod.exists && sourcePod.terminated !== undefined))
+    return sourceEnded(facts, report);
   if (status.abort !== undefined) return nothing;
 
   const unwanted = wish(facts, deleting) ?? obstacle(facts);
