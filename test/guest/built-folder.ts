@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdtemp, rename, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cacheFolder } from '../../dev/cache.ts';
 
@@ -22,6 +22,7 @@ export async function builtFolder(name: string, build: (folder: string) => Promi
   const draft = await mkdtemp(join(cache, `.${name}-`));
   try {
     await build(draft);
+    await chmod(draft, 0o755); // QEMU may run as somebody else
     await rename(draft, folder);
   } catch (error) {
     await rm(draft, { recursive: true, force: true });
