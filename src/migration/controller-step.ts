@@ -21,6 +21,8 @@ export type PodFacts =
       resourceVersion: string;
       nodeName?: string;
       deleting: boolean;
+      /** Our finalizer still holds the object. */
+      held: boolean;
       /** Since when the scheduler says that it finds no node (milliseconds since the epoch), and its sentence. */
       unschedulable?: { since: number; message: string };
       /** Set by the kubelet or the node runtime for exactly this pod; the only proof that its QEMU has ended. */
@@ -350,7 +352,8 @@ function clean(
 ): { effects: ControllerEffect[]; cleaned: boolean; lookAgainAfter?: number } {
   if (!pod.exists) return { effects: [], cleaned: true };
   const reference = { name: pod.name, uid: pod.uid, resourceVersion: pod.resourceVersion };
-  if (isGone(pod)) return { effects: [{ kind: 'releasePod', pod: reference }], cleaned: false };
+  if (isGone(pod))
+    return { effects: pod.held || !pod.deleting ? [{ kind: 'releasePod', pod: reference }] : [], cleaned: false };
   if (pod.nodeName === undefined) return { effects: [{ kind: 'deletePod', pod: reference }], cleaned: false };
   if (pod.deleting || !mayDelete) return { effects: [], cleaned: false };
   const wait = since + limits.agentEndsQemu - now;

@@ -23,14 +23,16 @@ export interface TargetFacts {
   resumeTarget: boolean;
   /** The controller saw the source's QEMU end without a word. */
   sourceGone: boolean;
+  /** Where the pod can be reached; unknown until the node has reported it. */
+  address?: string;
   published: { endpoint: boolean; verdict?: TargetVerdict };
   journal: { continued: boolean; refused: boolean };
   qemu: TargetQemu;
 }
 
 export type TargetEffect =
-  | { kind: 'listen' }
-  | { kind: 'publishReady'; port: number }
+  | { kind: 'listen'; address: string }
+  | { kind: 'publishReady'; endpoint: { host: string; port: number } }
   | { kind: 'recordContinued' }
   | { kind: 'continueGuest' }
   | { kind: 'recordRefused' }
@@ -57,8 +59,10 @@ export function targetStep(facts: TargetFacts): TargetStep {
   // An incoming migration that failed cannot be repeated in the same process.
   if (qemu.migration === 'failed') return one({ kind: 'recordRefused' });
   if (sourceVerdict === 'Completed') return takeOver(qemu.runState, qemu.migration, facts.resumeTarget);
-  if (published.endpoint) return nothing;
-  return qemu.port === undefined ? one({ kind: 'listen' }) : one({ kind: 'publishReady', port: qemu.port });
+  if (published.endpoint || facts.address === undefined) return nothing;
+  return qemu.port === undefined
+    ? one({ kind: 'listen', address: facts.address })
+    : one({ kind: 'publishReady', endpoint: { host: facts.address, port: qemu.port } });
 }
 
 /**

@@ -1,0 +1,65 @@
+/** Writes the agent's own side of a migration's status, and nothing else of it. */
+import { type VirtualMachineMigration, virtualMachineMigrations } from '../../api/objects.ts';
+import type { VirtualMachineMigrationStatus } from '../../api/virtual-machine-migration.gen.ts';
+import type { JsonPatchOperation } from '../../kube/client.ts';
+import { ApiError } from '../../kube/errors.ts';
+import type { Informer } from '../../kube/informer.ts';
+import type { AgentContext } from '../context.ts';
+
+type SourceSide = NonNullable<VirtualMachineMigrationStatus['source']>;
+type TargetSide = NonNullable<VirtualMachineMigrationStatus['target']>;
+type Sides = { source: SourceSide; target: TargetSide };
+
+/** The object has changed under the writer's feet: what was to be said must be thought over again. */
+export class OutdatedWrite extends Error {
+  readonly code = 'OutdatedWrite';
+}
+
+/**
+ * Adds `fields` to the agent's side. The patch tests the object's UID, the attempt, and the sequence number of what this agent has
+ * written last, so that a write that was delayed on its way is refused instead of undoing a later one. (A merge patch with
+ * a wrong UID would be accepted.)
+ * @throws OutdatedWrite when the object is not as it was read; the newest state is then in the cache.
+ */
+export async function publishSide<S extends keyof Sides>(
+  context: AgentContext,
+  informer: Informer<VirtualMachineMigration>,
+  migration: VirtualMachineMigration,
+  side: S,
+  fields: Partial<Sides[S]>,
+  transfer?: VirtualMachineMigrationStatus['transfer'],
+): Promise<VirtualMachineMigration> {
+  const { namespace, name, uid } = migration.metadata;
+  const status = migration.status ?? {};
+  const pod = side === 'source' ? status.sourcePod : status.targetPod;
+  const before = status[side];
+  const current =
+    before !== undefined && before.attempt === status.attempt && before.podUID === pod?.uid ? before : undefined;
+  const value = {
+    ...current,
+    ...fields,
+    attempt: status.attempt,
+    podUID: pod?.uid,
+    sequence: (before?.sequence ?? 0) + 1,
+  };
+  const operations: JsonPatchOperation[] = [
+    { op: 'test', path: '/metadata/uid', value: uid },
+    { op: 'test', path: '/status/attempt', value: status.attempt },
+    ...(before === undefined
+      ? []
+      : [{ op: 'test', path: `/status/${side}/sequence`, value: before.sequence } as const]),
+    { op: 'add', path: `/status/${side}`, value },
+    ...(transfer === undefined ? [] : [{ op: 'add', path: '/status/transfer', value: transfer } as const]),
+  ];
+  try {
+    const saved = await context.client.jsonPatch(virtualMachineMigrations, { namespace, name }, operations, {
+      subresource: 'status',
+    });
+    informer.observe(saved);
+    return saved;
+  } catch (error) {
+    if (!(error instanceof ApiError) || (error.status !== 422 && error.status !== 409)) throw error;
+    informer.observe(await context.client.get(virtualMachineMigrations, { namespace, name }));
+    throw new OutdatedWrite(`${side} of vmm/${name} has changed since it was read`, { cause: error });
+  }
+}

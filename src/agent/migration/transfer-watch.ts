@@ -1,0 +1,51 @@
+/** What only somebody who watches a transfer knows: when the guest stopped, when the first byte left, how far it has come. */
+import { summarize, type TransferSummary, worthPublishing } from '../../migration/progress.ts';
+import type { CommandResult } from '../../qmp/commands.ts';
+import type { QmpEvent } from '../../qmp/events.ts';
+
+export class TransferWatch {
+  /** Milliseconds since the epoch by this node's clock; of the latest STOP. */
+  stoppedAt: number | undefined;
+  firstByteAt: number | undefined;
+  summary: TransferSummary | undefined;
+  /** The guest stands still for the move: nothing may be done now that can wait. */
+  switchingOver = false;
+  #published: { summary: TransferSummary; at: number } | undefined;
+
+  observe(event: QmpEvent): void {
+    const at = event.timestampMilliseconds ?? Date.now();
+    if (event.name === 'STOP') this.stoppedAt = at;
+    if (event.name !== 'MIGRATION') return;
+    if (event.data.status === 'active') this.firstByteAt ??= at;
+    if (event.data.status === 'pre-switchover') this.switchingOver = true;
+    if (event.data.status === 'failed' || event.data.status === 'cancelled') this.switchingOver = false;
+  }
+
+  update(migration: CommandResult<'query-migrate'>): void {
+    const { ram, 'expected-downtime': expectedDowntime } = migration;
+    if (ram === undefined) return;
+    this.summary = summarize(
+      {
+        ...(expectedDowntime === undefined ? {} : { expectedDowntime }),
+        ram: {
+          total: ram.total,
+          transferred: ram.transferred,
+          remaining: ram.remaining,
+          mbps: ram.mbps,
+          pageSize: ram['page-size'],
+          dirtyPagesRate: ram['dirty-pages-rate'],
+          iteration: ram['dirty-sync-count'],
+        },
+      },
+      this.summary,
+    );
+  }
+
+  /** The summary, if it is time to write one; it then counts as written. */
+  due(startedAt: number, now: number): TransferSummary | undefined {
+    const { summary } = this;
+    if (summary === undefined || !worthPublishing(summary, this.#published, startedAt, now)) return undefined;
+    this.#published = { summary, at: now };
+    return summary;
+  }
+}

@@ -1,0 +1,93 @@
+/** The migration reconciler: facts from the caches, one pure decision, the status saved, then the effects. */
+import { isDeepStrictEqual } from 'node:util';
+import { labels } from '../../api/labels.ts';
+import { type VirtualMachineMigration, virtualMachineMigrations } from '../../api/objects.ts';
+import { Controller, type ReconcileResult } from '../../kube/controller.ts';
+import { isConflict } from '../../kube/errors.ts';
+import { controllerStep } from '../../migration/controller-step.ts';
+import type { ControllerContext } from '../context.ts';
+import { eventsFor } from './events.ts';
+import { execute } from './executors.ts';
+import { gatherFacts } from './facts.ts';
+
+/** More steps in a row than any migration has without waiting for somebody else. */
+const maxStepsInARow = 12;
+
+/** Reconciles migrations whenever they, their VM or a pod of their VM change. */
+export function createMigrationController(context: ControllerContext): Controller {
+  const logger = context.logger.child({ controller: 'migration' });
+  const controller = new Controller({
+    name: 'migration',
+    concurrency: 8,
+    logger,
+    maxBackoffMilliseconds: 10_000,
+    reconcile: (key) => reconcile(context, key),
+  });
+  const enqueueAll = (migrations: readonly VirtualMachineMigration[]) => {
+    for (const { metadata } of migrations) controller.enqueue(`${metadata.namespace}/${metadata.name}`);
+  };
+  context.migrations.onChange((key) => controller.enqueue(key));
+  // The next in the queue for a VM begins when the one before lets go of it: that, too, is a change of the VM.
+  context.virtualMachines.onChange((key) => enqueueAll(context.migrations.cache.byIndex('virtualMachine', key)));
+  context.pods.onChange((_key, current, previous) => {
+    const pod = current ?? previous;
+    const vm = pod?.metadata.labels?.[labels.virtualMachine];
+    if (vm !== undefined)
+      enqueueAll(context.migrations.cache.byIndex('virtualMachine', `${pod?.metadata.namespace}/${vm}`));
+  });
+  return controller;
+}
+
+async function reconcile(context: ControllerContext, key: string): Promise<ReconcileResult> {
+  for (let step = 0; step < maxStepsInARow; step++) {
+    const migration = context.migrations.cache.get(key);
+    if (migration === undefined) return {};
+    const decision = controllerStep(gatherFacts(context, migration));
+    let current = migration;
+    const changed = !isDeepStrictEqual(decision.status ?? {}, migration.status ?? {});
+    if (changed) {
+      const saved = await save(context, { ...migration, status: decision.status ?? {} });
+      if (saved === undefined) return { requeueAfterMilliseconds: 5 };
+      tell(context, migration, saved);
+      current = saved;
+    }
+    const progressed = await execute(context, current, decision.effects);
+    if (!changed && !progressed) {
+      return decision.lookAgainAfter === undefined ? {} : { requeueAfterMilliseconds: decision.lookAgainAfter };
+    }
+  }
+  return { requeueAfterMilliseconds: 10 };
+}
+
+/** Saves by compare-and-swap. @returns undefined when somebody else wrote first: the facts have changed. */
+async function save(
+  context: ControllerContext,
+  migration: VirtualMachineMigration,
+): Promise<VirtualMachineMigration | undefined> {
+  try {
+    const saved = await context.client.replace<VirtualMachineMigration>(virtualMachineMigrations, migration, {
+      subresource: 'status',
+    });
+    context.migrations.observe(saved);
+    return saved;
+  } catch (error) {
+    if (isConflict(error)) return undefined;
+    throw error;
+  }
+}
+
+function tell(context: ControllerContext, before: VirtualMachineMigration, after: VirtualMachineMigration): void {
+  const { name, namespace } = after.metadata;
+  const { phase, reason, message } = after.status ?? {};
+  if (before.status?.phase !== phase) {
+    context.logger.info(
+      { VirtualMachineMigration: { name, namespace }, phase, reason, detail: message },
+      'Migration changed phase',
+    );
+  }
+  const vm = context.virtualMachines.cache.get(`${namespace}/${after.spec.virtualMachineName}`);
+  for (const event of eventsFor(before.status, after)) {
+    context.recorder.event(after, event.type, event.reason, event.note);
+    if (event.onVirtualMachine && vm !== undefined) context.recorder.event(vm, event.type, event.reason, event.note);
+  }
+}
