@@ -46,8 +46,11 @@ export async function resolveMetapackage(
   });
 }
 
-/** Lists may be missing (a fresh container) or older than the mirror: get them once and try again, if we may. */
+/** Package lists may be missing (a fresh container) or older than the mirror: get them once and try again, if we may. */
 async function withPackageLists<T>(onProgress: OnProgress, attempt: () => Promise<T>): Promise<T> {
+  if (!(await hasApt())) {
+    throw new MissingPrerequisite('The guests are made of packages of Debian or Ubuntu, and there is no apt-get here.');
+  }
   try {
     return await attempt();
   } catch (cause) {
@@ -62,6 +65,12 @@ async function withPackageLists<T>(onProgress: OnProgress, attempt: () => Promis
     return attempt();
   }
 }
+
+const hasApt = () =>
+  run('apt-get', ['--version']).then(
+    () => true,
+    () => false,
+  );
 
 async function apt(command: string, args: readonly string[], cwd = '/'): Promise<string> {
   try {

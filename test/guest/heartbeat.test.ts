@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { assertNeverBothRunning, assertUnbroken, readHeartbeats } from './heartbeat.ts';
-import type { SerialChunk } from './serial-recorder.ts';
+import type { SerialChunk } from './heartbeat-recorder.ts';
 
 const chunk = (side: string, atMilliseconds: number, text: string): SerialChunk => ({ side, atMilliseconds, text });
 

@@ -1,4 +1,4 @@
-import type { SerialChunk } from './serial-recorder.ts';
+import type { SerialChunk } from './heartbeat-recorder.ts';
 
 /** One heartbeat of the guest, as the host saw it. */
 interface Beat {
@@ -8,7 +8,7 @@ interface Beat {
 }
 
 /** A change of the guest from one QEMU to another. */
-export interface Move {
+interface Move {
   readonly from: string;
   readonly to: string;
   /** From the last heartbeat on the one to the first on the other. */

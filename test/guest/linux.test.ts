@@ -2,9 +2,9 @@ import { gunzipSync } from 'node:zlib';
 import { expect, test } from 'vitest';
 import { BareQemu } from './bare-qemu.ts';
 import { assertUnbroken, readHeartbeats } from './heartbeat.ts';
+import { HeartbeatRecorder } from './heartbeat-recorder.ts';
 import { packInitramfs } from './linux/initramfs.ts';
-import { linuxGuest } from './linux/linux.ts';
-import { SerialRecorder } from './serial-recorder.ts';
+import { ensureLinuxGuest } from './linux/linux.ts';
 
 const deadline = () => AbortSignal.timeout(100_000);
 
@@ -18,9 +18,9 @@ test('an initramfs is made of aligned newc records', () => {
 });
 
 test('Linux boots, counts, checks memory, moves while it runs, and obeys the power button', async () => {
-  const { kernel, initrd, commandLine } = await linuxGuest();
+  const { kernel, initrd, commandLine } = await ensureLinuxGuest();
   const arguments_ = ['-kernel', kernel, '-initrd', initrd, '-append', commandLine];
-  await using recorder = new SerialRecorder();
+  await using recorder = new HeartbeatRecorder();
   await using source = await BareQemu.start(arguments_);
   recorder.follow('source', source.serial);
   await recorder.connected('source', deadline());

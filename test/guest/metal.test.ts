@@ -2,14 +2,14 @@ import { stat } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { BareQemu } from './bare-qemu.ts';
 import { assertNeverBothRunning, assertUnbroken, readHeartbeats } from './heartbeat.ts';
-import { type MetalGuestOptions, metalGuestRom } from './metal/rom.ts';
-import { SerialRecorder } from './serial-recorder.ts';
+import { HeartbeatRecorder } from './heartbeat-recorder.ts';
+import { guestRom, type MetalGuestOptions } from './metal/rom.ts';
 
 const deadline = () => AbortSignal.timeout(60_000);
 
 /** A machine whose console is recorded from its first byte on, as `source`. */
-async function boot(options: MetalGuestOptions, recorder: SerialRecorder): Promise<BareQemu> {
-  const qemu = await BareQemu.start(['-bios', await metalGuestRom(options)]);
+async function boot(options: MetalGuestOptions, recorder: HeartbeatRecorder): Promise<BareQemu> {
+  const qemu = await BareQemu.start(['-bios', await guestRom(options)]);
   recorder.follow('source', qemu.serial);
   await recorder.connected('source', deadline());
   const ready = recorder.waitFor(/ready\n/, deadline());
@@ -19,19 +19,19 @@ async function boot(options: MetalGuestOptions, recorder: SerialRecorder): Promi
 }
 
 test('options out of bounds are refused', async () => {
-  await expect(metalGuestRom({ totalMiB: 4096 })).rejects.toThrow('totalMiB is 4096, not in 1..2047');
-  await expect(metalGuestRom({ totalMiB: 16, dirtyMiBPerSecond: 1 })).rejects.toThrow('hotMiB is 0, not in 1..16');
+  await expect(guestRom({ totalMiB: 4096 })).rejects.toThrow('totalMiB is 4096, not in 1..2047');
+  await expect(guestRom({ totalMiB: 16, dirtyMiBPerSecond: 1 })).rejects.toThrow('hotMiB is 0, not in 1..16');
 });
 
 test('equal options give the same image of 64 KiB', async () => {
-  const rom = await metalGuestRom({ totalMiB: 32 });
-  expect(await metalGuestRom({ totalMiB: 32, hotMiB: 0 })).toBe(rom);
-  expect(await metalGuestRom({ totalMiB: 33 })).not.toBe(rom);
+  const rom = await guestRom({ totalMiB: 32 });
+  expect(await guestRom({ totalMiB: 32, hotMiB: 0 })).toBe(rom);
+  expect(await guestRom({ totalMiB: 33 })).not.toBe(rom);
   expect((await stat(rom)).size).toBe(65_536);
 });
 
 test('it counts, compares its memory, and finds nothing wrong', async () => {
-  await using recorder = new SerialRecorder();
+  await using recorder = new HeartbeatRecorder();
   await using _qemu = await boot({ totalMiB: 32, heartbeatMilliseconds: 5 }, recorder);
   await recorder.waitFor(/S00000000 00000002 /, deadline()); // two full comparisons
   const report = readHeartbeats(recorder.output);
@@ -41,7 +41,7 @@ test('it counts, compares its memory, and finds nothing wrong', async () => {
 });
 
 test('a flipped bit is found in cold and in hot memory, once each', async () => {
-  await using recorder = new SerialRecorder();
+  await using recorder = new HeartbeatRecorder();
   await using _qemu = await boot({ totalMiB: 32, hotMiB: 8, dirtyMiBPerSecond: 20 }, recorder);
   const reported = recorder.waitFor(/!0000[0-7].{3}\n/s, deadline()); // hot: pages below 0x800
   const lastPage = recorder.waitFor(/!00001FFF\n/, deadline());
@@ -54,7 +54,7 @@ test('a flipped bit is found in cold and in hot memory, once each', async () => 
 });
 
 test('it dirties memory at about the rate asked for, stops when told, and starts again', async () => {
-  await using recorder = new SerialRecorder();
+  await using recorder = new HeartbeatRecorder();
   const options = { totalMiB: 48, hotMiB: 32, dirtyMiBPerSecond: 40, heartbeatMilliseconds: 50 };
   await using _qemu = await boot(options, recorder);
   const before = readHeartbeats(recorder.output);
@@ -74,10 +74,10 @@ test('it dirties memory at about the rate asked for, stops when told, and starts
 });
 
 test('over a migration while it dirties memory the count goes on and memory stays intact', async () => {
-  await using recorder = new SerialRecorder();
+  await using recorder = new HeartbeatRecorder();
   const options = { totalMiB: 64, hotMiB: 16, dirtyMiBPerSecond: 50, heartbeatMilliseconds: 2 };
   await using source = await boot(options, recorder);
-  await using target = await BareQemu.start(['-bios', await metalGuestRom(options), '-incoming', 'defer']);
+  await using target = await BareQemu.start(['-bios', await guestRom(options), '-incoming', 'defer']);
   recorder.follow('target', target.serial);
   await recorder.connected('target', deadline());
   const beating = recorder.waitFor(/T[0-9A-F]{8}\n/, deadline(), 'target');
@@ -93,9 +93,9 @@ test('over a migration while it dirties memory the count goes on and memory stay
 });
 
 test('a source that is continued after the move is seen as a second run', async () => {
-  await using recorder = new SerialRecorder();
+  await using recorder = new HeartbeatRecorder();
   await using source = await boot({ totalMiB: 8 }, recorder);
-  const rom = await metalGuestRom({ totalMiB: 8 });
+  const rom = await guestRom({ totalMiB: 8 });
   await using target = await BareQemu.start(['-bios', rom, '-incoming', 'defer']);
   recorder.follow('target', target.serial);
   await recorder.connected('target', deadline());
@@ -107,18 +107,18 @@ test('a source that is continued after the move is seen as a second run', async 
 });
 
 test.each([
-  ['when told', {}, async (_qemu: BareQemu, recorder: SerialRecorder) => recorder.send('source', 'q')],
+  ['when told', {}, async (_qemu: BareQemu, recorder: HeartbeatRecorder) => recorder.send('source', 'q')],
   ['after its time', { powerOffAfterMilliseconds: 200 }, async () => {}],
   ['by the power button', {}, async (qemu: BareQemu) => void (await qemu.execute('system_powerdown'))],
 ])('it powers itself off %s', async (_case, options, act) => {
-  await using recorder = new SerialRecorder();
+  await using recorder = new HeartbeatRecorder();
   await using qemu = await boot({ totalMiB: 8, ...options }, recorder);
   await act(qemu, recorder);
   expect(await qemu.ended).toBe(0);
 });
 
 test('it can be told to ignore the power button', async () => {
-  await using recorder = new SerialRecorder();
+  await using recorder = new HeartbeatRecorder();
   await using qemu = await boot({ totalMiB: 8, obeyPowerButton: false }, recorder);
   const pressed = recorder.waitFor(/B\n(?:[TS].*\n){20}/, deadline());
   await qemu.execute('system_powerdown');

@@ -6,7 +6,7 @@ mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 mount -t tmpfs tmpfs /memory
-for module in /modules/*.ko; do [ -e "$module" ] && insmod "$module"; done
+for module in /modules/*; do insmod "$module" 2>/dev/null; done
 exec </dev/ttyS0 >/dev/ttyS0 2>&1
 
 # 2 MiB: each round compares its checksum, then rewrites a sixteenth of it. (/dev/urandom would wait for entropy.)

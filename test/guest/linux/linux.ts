@@ -14,7 +14,7 @@ export interface LinuxGuest {
 // Debian's and Ubuntu's smallest kernels for virtual machines.
 const metapackages = ['linux-image-cloud-amd64', 'linux-image-virtual'];
 // For the power button; where the distribution's kernel has them built in there is no such file.
-const modules = ['kernel/drivers/acpi/button.ko', 'kernel/drivers/input/evdev.ko'];
+const modules = ['kernel/drivers/acpi/button.ko{,.xz}', 'kernel/drivers/input/evdev.ko{,.xz}'];
 const folders = ['bin', 'dev', 'proc', 'sys', 'memory', 'modules'];
 
 /**
@@ -23,10 +23,12 @@ const folders = ['bin', 'dev', 'proc', 'sys', 'memory', 'modules'];
  *
  * @throws MissingPrerequisite when the distribution's packages cannot be had.
  */
-export async function linuxGuest(onProgress: OnProgress = () => {}): Promise<LinuxGuest> {
+export async function ensureLinuxGuest(onProgress: OnProgress = () => {}): Promise<LinuxGuest> {
   const init = await readFile(new URL('init.sh', import.meta.url));
-  const packages = await builtFolder('guest-linux-packages', (draft) => unpackKernelAndBusybox(draft, onProgress));
-  const folder = await builtFolder(`guest-linux-${nameOfContent(init)}`, async (draft) => {
+  const packages = await builtFolder(`guest-linux-packages-${nameOfContent(...metapackages, ...modules)}`, (draft) =>
+    unpackKernelAndBusybox(draft, onProgress),
+  );
+  const folder = await builtFolder(`guest-linux-${nameOfContent(init, basename(packages))}`, async (draft) => {
     onProgress('packing the Linux guest');
     await copyFile(join(packages, 'vmlinuz'), join(draft, 'vmlinuz'));
     await writeFile(join(draft, 'initrd.gz'), packInitramfs(await entries(packages, init)));
@@ -67,7 +69,7 @@ async function entries(packages: string, init: Uint8Array): Promise<readonly Ini
   found.push({ path: 'dev/console', mode: 0o020600, device: { major: 5, minor: 1 } });
   found.push({ path: 'bin/busybox', mode: 0o100755, content: await readFile(join(packages, 'busybox')) });
   found.push({ path: 'init', mode: 0o100755, content: init });
-  for await (const file of glob('*.ko', { cwd: packages })) {
+  for await (const file of glob('*.ko{,.xz}', { cwd: packages })) {
     found.push({ path: `modules/${file}`, mode: 0o100644, content: await readFile(join(packages, file)) });
   }
   return found;

@@ -14,7 +14,7 @@ export interface MetalGuestOptions {
   readonly totalMiB: number;
   /** The first part of it, rewritten in a ring; 0 to `totalMiB`. Default 0. */
   readonly hotMiB?: number;
-  /** How fast; at most `unlimitedMiBPerSecond`, which no vCPU reaches. Default 0. */
+  /** How fast; at most 2500, which no vCPU under TCG reaches: it then writes for ever. Default 0. */
   readonly dirtyMiBPerSecond?: number;
   /** How fast the guest walks over all memory to compare it, when it has nothing better to do. Default 32. */
   readonly compareMiBPerSecond?: number;
@@ -26,15 +26,14 @@ export interface MetalGuestOptions {
   readonly obeyPowerButton?: boolean;
 }
 
-/** Faster than any vCPU: the guest writes for ever. */
-export const unlimitedMiBPerSecond = 2500;
+const unlimitedMiBPerSecond = 2500;
 
 /**
  * The guest as a firmware image (64 KiB, for `-bios`) in the cache; equal options give the same path.
  *
  * @throws RangeError for options out of bounds, MissingPrerequisite when no assembler can be had.
  */
-export async function metalGuestRom(options: MetalGuestOptions, onProgress: OnProgress = () => {}): Promise<string> {
+export async function guestRom(options: MetalGuestOptions, onProgress: OnProgress = () => {}): Promise<string> {
   const words = parameterWords(options);
   const program = await assembled(onProgress);
   const image = Buffer.from(await readFile(program));

@@ -19,7 +19,7 @@ export interface SerialChunk {
  * Each is a unix socket on which QEMU listens (`-chardev socket,server=on,wait=off`). QEMU serves one client at a time
  * and throws away what the guest prints while there is none: nobody else may be connected.
  */
-export class SerialRecorder implements AsyncDisposable {
+export class HeartbeatRecorder implements AsyncDisposable {
   readonly output: SerialChunk[] = [];
   readonly #stop = new AbortController();
   readonly #sockets = new Map<string, Socket>();
@@ -28,7 +28,7 @@ export class SerialRecorder implements AsyncDisposable {
 
   /**
    * Follows a serial socket from the moment it exists, under a name of its own for each QEMU process (two runs under
-   * one name would hide that both ran). It connects again when the connection ends, until the recorder is disposed.
+   * one name would hide that both ran), until QEMU ends or the recorder is disposed.
    */
   follow(side: string, path: string): void {
     this.#followers.push(this.#follow(side, path));
@@ -71,40 +71,37 @@ export class SerialRecorder implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
-    for (const socket of this.#sockets.values()) socket.destroy();
     await Promise.all(this.#followers);
   }
 
   async #follow(side: string, path: string): Promise<void> {
     while (!this.#stop.signal.aborted) {
-      await this.#record(side, path).catch(() => {});
+      const recorded = await this.#record(side, path).catch(() => false); // no such folder yet
+      if (recorded) return;
       // A target's socket appears some 50 ms before its guest runs: looking every 5 ms misses nothing.
       await delay(5, undefined, { signal: this.#stop.signal }).catch(() => {});
     }
   }
 
-  /** One connection, from open to end. */
-  async #record(side: string, path: string): Promise<void> {
+  /** One connection, from open to end; false when there was none. */
+  async #record(side: string, path: string): Promise<boolean> {
     // A unix socket's address ends at 107 bytes and a pod's run folder is longer: go through an open folder.
     const folder = await open(dirname(path), constants.O_RDONLY | constants.O_DIRECTORY);
-    try {
-      await new Promise<void>((resolve) => {
-        const socket = connect(`/proc/self/fd/${folder.fd}/${basename(path)}`);
-        socket.setEncoding('latin1');
-        socket.on('connect', () => this.#sockets.set(side, socket));
-        socket.on('data', (text: string) => this.#push({ side, atMilliseconds: monotonicMilliseconds(), text }));
-        socket.on('error', () => {});
-        socket.on('close', () => {
-          if (this.#sockets.get(side) === socket) this.#sockets.delete(side);
-          this.#stop.signal.removeEventListener('abort', end);
-          resolve();
-        });
-        const end = () => socket.destroy();
-        this.#stop.signal.addEventListener('abort', end);
-      });
-    } finally {
-      await folder.close();
-    }
+    const { promise: closed, resolve: close } = Promise.withResolvers<void>();
+    const socket = connect({ path: `/proc/self/fd/${folder.fd}/${basename(path)}`, signal: this.#stop.signal });
+    let connected = false;
+    socket.setEncoding('latin1');
+    socket.on('connect', () => {
+      connected = true;
+      this.#sockets.set(side, socket);
+    });
+    socket.on('data', (text: string) => this.#push({ side, atMilliseconds: monotonicMilliseconds(), text }));
+    socket.on('error', () => {}); // 'close' follows
+    socket.on('close', () => close());
+    await closed;
+    this.#sockets.delete(side);
+    await folder.close();
+    return connected;
   }
 
   #push(chunk: SerialChunk): void {
