@@ -1,0 +1,128 @@
+import { randomUUID } from 'node:crypto';
+import { chmod, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { checkedPodUID } from './pod-uid.ts';
+
+const bootFile = 'boot-id';
+const nameForm = /^[a-z0-9][a-z0-9.-]{0,127}$/;
+
+export class InvalidStateName extends Error {
+  readonly code = 'InvalidStateName';
+}
+
+/**
+ * What an agent must still know after it was restarted, one folder per pod: `<root>/<pod UID>/<name>`. It is meant to lie on
+ * the node's tmpfs: everything in it speaks of processes, and is void after a reboot. On a disk the kernel's boot id tells.
+ * Nothing is synced, because what survives the agent need not survive the kernel.
+ */
+export class StateDirectory {
+  readonly #root: string;
+
+  private constructor(root: string) {
+    this.#root = root;
+  }
+
+  /**
+   * Creates the folder if need be, and empties it of what another boot has left.
+   * @throws the file system's errors.
+   */
+  static async open(root: string, bootID?: string): Promise<StateDirectory> {
+    await mkdir(root, { recursive: true, mode: 0o700 });
+    await chmod(root, 0o700);
+    const current = bootID ?? (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
+    const recorded = await unlessMissing(readFile(join(root, bootFile), 'utf8'));
+    const directory = new StateDirectory(root);
+    for (const entry of await readdir(root)) {
+      // A dot marks a folder whose removal was cut short.
+      if (recorded !== current || entry.startsWith('.')) await rm(join(root, entry), { recursive: true, force: true });
+    }
+    if (recorded !== current) await directory.#replace(join(root, bootFile), current);
+    return directory;
+  }
+
+  /** Creates the mark, and says whether it is new: of two callers exactly one is told true, over restarts too. */
+  async mark(podUID: string, name: string): Promise<boolean> {
+    const path = await this.#pathInFolder(podUID, name);
+    try {
+      await (await open(path, 'wx', 0o600)).close();
+      return true;
+    } catch (error) {
+      if (isCode(error, 'EEXIST')) return false;
+      throw error;
+    }
+  }
+
+  /** Whether a mark or a value of this name exists. */
+  async has(podUID: string, name: string): Promise<boolean> {
+    return (await unlessMissing(stat(this.#path(podUID, name)))) !== undefined;
+  }
+
+  /** Replaces the value as a whole: a reader, also one after a crash, sees the old one or the new one. */
+  async write(podUID: string, name: string, value: unknown): Promise<void> {
+    await this.#replace(await this.#pathInFolder(podUID, name), JSON.stringify(value));
+  }
+
+  /** The value last written, trusted to have the type it was written with; undefined when there is none. */
+  async read<T>(podUID: string, name: string): Promise<T | undefined> {
+    const text = await unlessMissing(readFile(this.#path(podUID, name), 'utf8'));
+    return text === undefined ? undefined : (JSON.parse(text) as T);
+  }
+
+  /** Names of the pod's marks and values, sorted; none when the pod has no folder. */
+  async list(podUID: string): Promise<string[]> {
+    const entries = (await unlessMissing(readdir(this.#folder(podUID)))) ?? [];
+    return entries.filter((entry) => nameForm.test(entry)).sort();
+  }
+
+  /** Takes one mark or value back. */
+  async clear(podUID: string, name: string): Promise<void> {
+    await rm(this.#path(podUID, name), { force: true });
+  }
+
+  /** Forgets the pod, all at once: a crash leaves everything or nothing. */
+  async remove(podUID: string): Promise<void> {
+    const doomed = join(this.#root, `.${randomUUID()}`);
+    await unlessMissing(rename(this.#folder(podUID), doomed));
+    await rm(doomed, { recursive: true, force: true });
+  }
+
+  /** Pods that have a folder. */
+  async podUIDs(): Promise<string[]> {
+    const entries = await readdir(this.#root, { withFileTypes: true });
+    return entries.filter((entry) => entry.isDirectory() && !entry.name.startsWith('.')).map((entry) => entry.name);
+  }
+
+  #folder(podUID: string): string {
+    return join(this.#root, checkedPodUID(podUID));
+  }
+
+  #path(podUID: string, name: string): string {
+    if (!nameForm.test(name)) throw new InvalidStateName(`not a name for a state file: ${JSON.stringify(name)}`);
+    return join(this.#folder(podUID), name);
+  }
+
+  async #pathInFolder(podUID: string, name: string): Promise<string> {
+    const path = this.#path(podUID, name);
+    await mkdir(this.#folder(podUID), { recursive: true, mode: 0o700 });
+    return path;
+  }
+
+  async #replace(path: string, text: string): Promise<void> {
+    const fresh = join(path, '..', `.${randomUUID()}`);
+    await writeFile(fresh, text, { mode: 0o600 });
+    await rename(fresh, path);
+  }
+}
+
+async function unlessMissing<T>(result: Promise<T>): Promise<T | undefined> {
+  try {
+    return await result;
+  } catch (error) {
+    if (isCode(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+}
+
+function isCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code;
+}
