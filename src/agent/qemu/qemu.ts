@@ -1,0 +1,240 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { QmpConnection } from '../../qmp/connection.ts';
+import { QmpBusy, QmpConnectFailed, QmpError } from '../../qmp/errors.ts';
+import type { QmpEvent } from '../../qmp/events.ts';
+import { type Features, probe } from '../../qmp/features.ts';
+import type { StateDirectory } from '../state-directory.ts';
+import { argumentsOf, endProcess, fileOwner, findQemu, isAlive, type ProcessIdentity } from './process.ts';
+import { type HeldSocket, RunVolume, RunVolumeError } from './run-volume.ts';
+
+export interface QemuOptions {
+  /** The kubelet's folder of pods, or localnode's of the same layout. */
+  readonly podsDirectory: string;
+  readonly state: StateDirectory;
+  readonly logger: Logger;
+}
+
+/** QEMU serves one client per monitor, so it has two: the second is for when somebody sits on the first. */
+const monitors = ['qmp', 'qmp2'];
+/** The state file that says which process was seen. */
+const seenFile = 'qemu';
+const killDeadlineMilliseconds = 10_000;
+
+export class QemuAbsent extends Error {
+  readonly code = 'QemuAbsent';
+}
+
+/**
+ * One pod's QEMU on this node: its process, and one monitor connection that everybody here shares. What is true of the
+ * process is asked of the kernel each time; a monitor that does not answer proves nothing.
+ */
+export class Qemu implements AsyncDisposable {
+  readonly podUID: string;
+  readonly #options: QemuOptions;
+  readonly #restored: Promise<void>;
+  readonly #eventHandlers = new Set<(event: QmpEvent) => void>();
+  readonly #changeHandlers = new Set<() => void>();
+  readonly #ending = new AbortController();
+  #process: ProcessIdentity | undefined;
+  #wasSeen = false;
+  #connection: QmpConnection | undefined;
+  #opening: Promise<QmpConnection> | undefined;
+  #features: { readonly of: QmpConnection; readonly answer: Promise<Features> } | undefined;
+
+  constructor(podUID: string, options: QemuOptions) {
+    this.podUID = podUID;
+    this.#options = options;
+    this.#restored = this.#restore();
+    // Whoever asks first is told of it.
+    this.#restored.catch(() => undefined);
+  }
+
+  /**
+   * Whether a process of this pod's run volume exists now, in this boot.
+   * @throws RunVolumeError or ProcessesUnreadable when that cannot be told.
+   */
+  async presence(): Promise<'present' | 'absent'> {
+    return (await this.#locate()) === undefined ? 'absent' : 'present';
+  }
+
+  /**
+   * It has been present before, perhaps seen by an earlier run of the agent: absent and seen is gone for good. Known after
+   * the first `presence()` or `monitor()`.
+   */
+  get wasSeen(): boolean {
+    return this.#wasSeen;
+  }
+
+  /**
+   * The open connection, or a new one. Aborting ends the waiting, not an attempt that others may wait for as well.
+   * @throws QmpError: nobody is there, does not answer, or cannot be trusted; the signal's reason.
+   */
+  async monitor(signal?: AbortSignal): Promise<QmpConnection> {
+    signal?.throwIfAborted();
+    if (this.#connection?.isOpen) return this.#connection;
+    this.#opening ??= this.#open().finally(() => {
+      this.#opening = undefined;
+    });
+    return await unlessAborted(this.#opening, signal);
+  }
+
+  /**
+   * What this QEMU can do; asked once per connection. One that waits for a guest is asked what only a target needs.
+   * @throws QmpError
+   */
+  async features(): Promise<Features> {
+    const connection = await this.monitor();
+    if (this.#features?.of === connection) return await this.#features.answer;
+    const answer = connection
+      .execute('query-status')
+      .then(({ status }) => probe(connection, status === 'inmigrate' ? 'target' : 'source'));
+    const asked = { of: connection, answer };
+    this.#features = asked;
+    answer.catch(() => {
+      if (this.#features === asked) this.#features = undefined;
+    });
+    return await answer;
+  }
+
+  /** Events of whichever connection is open; between two of them events are lost, so look again at `onChange`. */
+  onEvent(handler: (event: QmpEvent) => void): () => void {
+    const own = (event: QmpEvent) => handler(event);
+    this.#eventHandlers.add(own);
+    return () => this.#eventHandlers.delete(own);
+  }
+
+  /** A connection was opened or has closed, or the process has ended. */
+  onChange(handler: () => void): () => void {
+    const own = () => handler();
+    this.#changeHandlers.add(own);
+    return () => this.#changeHandlers.delete(own);
+  }
+
+  /**
+   * The arguments of the running process.
+   * @throws QemuAbsent
+   */
+  async argv(): Promise<readonly string[]> {
+    const process = await this.#locate();
+    const argv = process && argumentsOf(process);
+    if (argv === undefined) throw new QemuAbsent(`pod ${this.podUID} has no QEMU on this node`);
+    return argv;
+  }
+
+  /**
+   * SIGKILL; returns when no process of this run volume is left.
+   * @throws ProcessNotEnded after 10 s.
+   */
+  async kill(signal?: AbortSignal): Promise<void> {
+    for (let process = await this.#locate(); process !== undefined; process = await this.#locate()) {
+      this.#options.logger.info({ podUID: this.podUID, pid: process.pid }, 'Killing QEMU');
+      await endProcess(process, killDeadlineMilliseconds, signal);
+    }
+  }
+
+  /** Notices the end of a process that no connection tells of. Cheap: called every second. */
+  look(): void {
+    if (this.#process !== undefined && !isAlive(this.#process)) {
+      this.#process = undefined;
+      this.#changed();
+    }
+  }
+
+  /** Lets go of QEMU, which runs on. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#ending.abort(new QemuAbsent(`pod ${this.podUID} is not looked after any more`));
+    this.#eventHandlers.clear();
+    this.#changeHandlers.clear();
+    await this.#opening?.catch(() => undefined);
+    await this.#connection?.[Symbol.asyncDispose]();
+  }
+
+  async #restore(): Promise<void> {
+    this.#process = await this.#options.state.read<ProcessIdentity>(this.podUID, seenFile);
+    this.#wasSeen = this.#process !== undefined;
+  }
+
+  async #locate(): Promise<ProcessIdentity | undefined> {
+    await this.#restored;
+    this.look();
+    if (this.#process !== undefined) return this.#process;
+    const found = this.#search();
+    if (found === undefined) return undefined;
+    // Noted before anybody acts on its being there: else its end could be taken for "not yet started".
+    await this.#options.state.write(this.podUID, seenFile, found);
+    this.#wasSeen = true;
+    this.#process = found;
+    return found;
+  }
+
+  #search(): ProcessIdentity | undefined {
+    try {
+      using volume = RunVolume.open(this.#options.podsDirectory, this.podUID);
+      return findQemu(volume.identity);
+    } catch (error) {
+      if (error instanceof RunVolumeError && error.code === 'RunVolumeMissing') return undefined;
+      throw error;
+    }
+  }
+
+  async #open(): Promise<QmpConnection> {
+    const connection = await this.#connect(monitors[0] ?? '').catch(async (error: unknown) => {
+      if (!(error instanceof QmpBusy)) throw error;
+      return await this.#connect(monitors[1] ?? '');
+    });
+    connection.onEvent((event) => {
+      for (const handler of this.#eventHandlers) handler(event);
+    });
+    void connection.closed.then(() => this.#closed());
+    this.#connection = connection;
+    this.#changed();
+    return connection;
+  }
+
+  async #connect(name: string): Promise<QmpConnection> {
+    using socket = await this.#socket(name);
+    return await QmpConnection.open(socket.path, { logger: this.#options.logger, signal: this.#ending.signal });
+  }
+
+  async #socket(name: string): Promise<HeldSocket> {
+    try {
+      const process = await this.#locate();
+      const owner = process && fileOwner(process);
+      if (owner === undefined) throw new QmpConnectFailed(name, 'ESRCH');
+      using volume = RunVolume.open(this.#options.podsDirectory, this.podUID);
+      return volume.socket(name, owner);
+    } catch (cause) {
+      if (cause instanceof QmpError) throw cause;
+      const untrusted = cause instanceof RunVolumeError && cause.code === 'RunVolumeUntrusted';
+      if (untrusted) this.#options.logger.error({ err: cause, podUID: this.podUID }, 'Run volume refused');
+      throw new QmpConnectFailed(name, untrusted ? 'EACCES' : 'ENOENT', { cause });
+    }
+  }
+
+  async #closed(): Promise<void> {
+    this.#connection = undefined;
+    this.#changed();
+    // An ending QEMU closes its sockets before it gives its memory back.
+    for (let looks = 0; looks < 100 && this.#process !== undefined && this.#connection === undefined; looks++) {
+      this.look();
+      await delay(10, undefined, { ref: false });
+    }
+  }
+
+  #changed(): void {
+    for (const handler of this.#changeHandlers) handler();
+  }
+}
+
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return await work;
+  const aborted = Promise.withResolvers<never>();
+  const whenAborted = () => aborted.reject(signal.reason);
+  signal.addEventListener('abort', whenAborted, { once: true });
+  try {
+    return await Promise.race([work, aborted.promise]);
+  } finally {
+    signal.removeEventListener('abort', whenAborted);
+  }
+}
