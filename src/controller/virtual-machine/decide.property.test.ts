@@ -1,0 +1,341 @@
+/**
+ * The decision against a small world: an API server with compare-and-swap and preconditions, nodes that bind, start, end and
+ * report pods when they please, an owner who changes his mind, a migration that takes the lock, and controllers that crash
+ * between any two writes or fall asleep and wake much later.
+ */
+import { isDeepStrictEqual } from 'node:util';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import type { VirtualMachine } from '../../api/objects.ts';
+import { type VirtualMachineStep, virtualMachineStep } from './decide.ts';
+import type { VirtualMachineEffect } from './effects.ts';
+import { aNewPod, aVirtualMachine, ended, epoch, theFacts } from './examples.test-support.ts';
+import { isGone, type PodFacts } from './facts.ts';
+
+interface WorldPod {
+  facts: PodFacts;
+  /** Whether this pod's QEMU executes the guest at this moment; what the API server says may lag behind. */
+  guestRuns: boolean;
+  ended?: number;
+}
+
+interface Sleeper {
+  base: string;
+  decision: VirtualMachineStep;
+  saved: boolean;
+  locked: boolean;
+}
+
+class World {
+  vm: VirtualMachine | undefined = aVirtualMachine({ metadata: { finalizers: [] } });
+  pods: WorldPod[] = [];
+  now = epoch;
+  readonly created = new Map<string, number>();
+  readonly sleepers: Sleeper[] = [];
+  private counter = 1;
+
+  next(): string {
+    return String(++this.counter);
+  }
+
+  facts() {
+    if (this.vm === undefined) return undefined;
+    return theFacts({ virtualMachine: this.vm, pods: this.pods.map(({ facts }) => facts), now: this.now });
+  }
+
+  change(pod: WorldPod | undefined, change: Partial<PodFacts>): void {
+    if (pod !== undefined) pod.facts = { ...pod.facts, ...change, resourceVersion: this.next() };
+  }
+
+  changeVm(change: (vm: VirtualMachine) => VirtualMachine): void {
+    if (this.vm === undefined) return;
+    const changed = change(this.vm);
+    this.vm = { ...changed, metadata: { ...changed.metadata, resourceVersion: this.next() } };
+  }
+
+  find(uid: string | undefined): WorldPod | undefined {
+    return this.pods.find(({ facts }) => facts.uid === uid);
+  }
+
+  owner(): WorldPod | undefined {
+    return this.find(this.vm?.status?.placement?.podUID);
+  }
+
+  /** Objects that nothing holds any more go away, as the API server and the kubelet see to it. */
+  sweep(): void {
+    this.pods = this.pods.filter(({ facts }) => facts.held || !facts.deleting || !isGone(facts));
+  }
+
+  create(facts: PodFacts): WorldPod | undefined {
+    if (this.pods.some((pod) => pod.facts.name === facts.name)) return undefined;
+    this.created.set(facts.name, (this.created.get(facts.name) ?? 0) + 1);
+    const pod: WorldPod = { facts, guestRuns: false };
+    this.pods.push(pod);
+    return pod;
+  }
+
+  save(base: string, decision: VirtualMachineStep): boolean {
+    if (this.vm === undefined || this.vm.metadata.resourceVersion !== base) return false;
+    this.changeVm((vm) => ({ ...vm, status: decision.status }));
+    return true;
+  }
+
+  execute(effect: VirtualMachineEffect, locked: boolean): void {
+    if (locked) expect(effect).toMatchObject({ kind: 'reportGuestRunning', running: true });
+    switch (effect.kind) {
+      case 'addFinalizer':
+      case 'removeFinalizer':
+        this.changeVm((vm) => {
+          const names = effect.kind === 'addFinalizer' ? ['vmferry.io/virtual-machine'] : [];
+          return { ...vm, metadata: { ...vm.metadata, finalizers: names } };
+        });
+        if (effect.kind === 'removeFinalizer') {
+          expect(this.pods.filter(({ guestRuns }) => guestRuns)).toEqual([]);
+          if (this.vm?.metadata.deletionTimestamp !== undefined) this.vm = undefined;
+        }
+        return;
+      case 'createPod':
+        this.create(aNewPod({ name: effect.podName, uid: `uid-${this.next()}`, resourceVersion: this.next() }));
+        return;
+      case 'tell':
+        return;
+    }
+    const pod = this.find(effect.pod.uid);
+    if (pod === undefined) return;
+    if (effect.kind === 'admitPod') this.change(pod, { gated: false });
+    if (effect.kind === 'reportGuestRunning') this.change(pod, { guestRunning: effect.running });
+    if (
+      effect.kind === 'deletePod' &&
+      (!effect.unchanged || effect.pod.resourceVersion === pod.facts.resourceVersion)
+    ) {
+      this.change(pod, { deleting: true });
+    }
+    if (effect.kind === 'releasePod') {
+      expect(pod.guestRuns).toBe(false);
+      this.change(pod, { deleting: true, held: false });
+    }
+    this.sweep();
+  }
+
+  checkStep(decision: VirtualMachineStep): void {
+    if (!decision.effects.some(({ kind }) => kind === 'createPod')) return;
+    const name = decision.status.placement?.podName;
+    expect(this.pods.filter(({ facts }) => facts.name !== name && !isGone(facts))).toEqual([]);
+  }
+
+  /** One reconcile that is interrupted before effect number `crashBefore`. */
+  reconcile(crashBefore = Number.POSITIVE_INFINITY): boolean {
+    const facts = this.facts();
+    if (facts === undefined) return false;
+    const decision = virtualMachineStep(facts);
+    this.checkStep(decision);
+    const { metadata, status = {} } = facts.virtualMachine;
+    const changed = !isDeepStrictEqual(decision.status, status);
+    if (changed) this.save(metadata.resourceVersion, decision);
+    for (const effect of decision.effects.slice(0, crashBefore)) this.execute(effect, status.migration !== undefined);
+    return changed || decision.effects.length > 0;
+  }
+
+  fallAsleep(afterSave: boolean): void {
+    const facts = this.facts();
+    if (facts === undefined) return;
+    const decision = virtualMachineStep(facts);
+    const base = facts.virtualMachine.metadata.resourceVersion;
+    const { status = {} } = facts.virtualMachine;
+    const saved = isDeepStrictEqual(decision.status, status) || (afterSave && this.save(base, decision));
+    this.sleepers.push({ base, decision, saved, locked: status.migration !== undefined });
+  }
+
+  wake(): void {
+    const sleeper = this.sleepers.shift();
+    if (sleeper === undefined || !(sleeper.saved || this.save(sleeper.base, sleeper.decision))) return;
+    for (const effect of sleeper.decision.effects) this.execute(effect, sleeper.locked);
+  }
+}
+
+const steps: Record<string, (world: World, choice: number) => void> = {
+  reconcile: (world) => void world.reconcile(),
+  crash: (world, choice) => void world.reconcile(choice % 3),
+  fallAsleep: (world, choice) => world.fallAsleep(choice % 2 === 0),
+  wake: (world) => world.wake(),
+  bind: (world, choice) => {
+    const waiting = world.pods.filter(({ facts }) => facts.nodeName === undefined && !facts.gated && !facts.deleting);
+    world.change(waiting[choice % waiting.length], { nodeName: choice % 2 === 0 ? 'node-a' : 'node-b' });
+  },
+  startContainer: (world) => {
+    for (const pod of world.pods) {
+      if (pod.facts.nodeName === undefined || pod.facts.container.state !== 'unreported' || pod.ended !== undefined)
+        continue;
+      pod.guestRuns = pod.facts.role === 'start';
+      world.change(pod, { container: { state: 'running' } });
+    }
+  },
+  qemuEnds: (world, choice) => {
+    const alive = world.pods.filter(({ facts }) => facts.container.state === 'running');
+    const pod = alive[choice % alive.length];
+    if (pod === undefined) return;
+    pod.guestRuns = false;
+    pod.ended ??= choice % 3;
+  },
+  reportEnd: (world, choice) => {
+    const over = world.pods.filter(({ facts, ended }) => ended !== undefined && facts.container.state !== 'terminated');
+    const pod = over[choice % over.length];
+    if (pod?.ended !== undefined) world.change(pod, { container: ended(pod.ended) });
+    world.sweep();
+  },
+  loseTrack: (world, choice) => {
+    const alive = world.pods.filter(({ facts }) => facts.container.state === 'running');
+    world.change(alive[choice % alive.length], { container: { state: 'lost' } });
+  },
+  deletePodFromOutside: (world, choice) => world.change(world.pods[choice % world.pods.length], { deleting: true }),
+  reportGuest: (world) => {
+    const owner = world.owner();
+    if (owner === undefined || owner.facts.container.state !== 'running') return;
+    const { guestRuns: running, facts } = owner;
+    const guest = { podUID: facts.uid, running, runState: running ? 'running' : 'paused', sequence: 1 };
+    world.changeVm((vm) => ({ ...vm, status: { ...vm.status, guest } }));
+  },
+  wish: (world, choice) => {
+    const powerState = (['Running', 'Paused', 'Stopped'] as const)[choice % 3] ?? 'Running';
+    const restartPolicy = (['Always', 'OnFailure', 'Never'] as const)[choice % 5] ?? 'Always';
+    world.changeVm((vm) => ({ ...vm, spec: { ...vm.spec, powerState, restartPolicy } }));
+  },
+  deleteVirtualMachine: (world) => {
+    const deletionTimestamp = new Date(world.now).toISOString();
+    world.changeVm((vm) => ({ ...vm, metadata: { ...vm.metadata, deletionTimestamp } }));
+    if (world.vm?.metadata.finalizers?.length === 0) world.vm = undefined;
+  },
+  migrationTakesLock: (world) => {
+    const owner = world.owner();
+    if (owner === undefined || !owner.guestRuns || owner.facts.deleting || world.vm?.status?.migration !== undefined)
+      return;
+    const uid = `m-${world.next()}`;
+    world.changeVm((vm) => ({ ...vm, status: { ...vm.status, migration: { name: 'm', uid } } }));
+    const target = {
+      name: `web-${uid}`,
+      uid: `target-${uid}`,
+      role: 'target',
+      migrationUID: uid,
+      nodeName: 'node-b',
+    } as const;
+    world.create({ ...aNewPod(target), gated: false, container: { state: 'running' } });
+  },
+  migrationMovesOwnership: (world) => {
+    const lock = world.vm?.status?.migration;
+    const source = world.owner();
+    const target = world.pods.find(({ facts }) => facts.migrationUID === lock?.uid);
+    if (lock === undefined || !source?.guestRuns || target === undefined || target.ended !== undefined) return;
+    source.guestRuns = false;
+    target.guestRuns = true;
+    const { name: podName, uid: podUID, nodeName = '' } = target.facts;
+    const generation = (world.vm?.status?.placement?.generation ?? 0) + 1;
+    world.changeVm((vm) => ({ ...vm, status: { ...vm.status, placement: { podName, podUID, nodeName, generation } } }));
+  },
+  migrationEnds: (world) => {
+    const lock = world.vm?.status?.migration;
+    const owner = world.owner();
+    if (lock === undefined) return;
+    for (const pod of world.pods) {
+      if (pod === owner || pod.facts.container.state !== 'running') continue;
+      pod.guestRuns = false;
+      pod.ended ??= 0;
+      world.change(pod, { container: ended(pod.ended) });
+    }
+    world.changeVm((vm) => {
+      const { migration: _, ...status } = vm.status ?? {};
+      return { ...vm, status };
+    });
+  },
+  aMoment: (world) => {
+    world.now += 700;
+  },
+  aLongTime: (world) => {
+    world.now += 400_000;
+  },
+};
+
+const names = Object.keys(steps);
+/** Half of all steps are reconciles, so that histories get somewhere. */
+const step = fc.record({
+  name: fc.oneof(fc.constant('reconcile'), fc.constantFrom(...names)),
+  choice: fc.nat({ max: 29 }),
+});
+
+test('whatever happens: one guest at a time, one pod per generation, nothing done under a lock, nothing released alive', () => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), (history) => {
+      const world = new World();
+      for (const { name, choice } of history) {
+        steps[name]?.(world, choice);
+        expect(world.pods.filter(({ guestRuns }) => guestRuns).length).toBeLessThanOrEqual(1);
+      }
+    }),
+    { numRuns: 3_000 },
+  );
+});
+
+test('without a sleeper, no generation is created twice', () => {
+  const awake = step.filter(({ name }) => name !== 'fallAsleep');
+  fc.assert(
+    fc.property(fc.array(awake, { maxLength: 60 }), (history) => {
+      const world = new World();
+      for (const { name, choice } of history) steps[name]?.(world, choice);
+      for (const [name, times] of world.created) expect({ name, times }).toEqual({ name, times: 1 });
+    }),
+    { numRuns: 1_000 },
+  );
+});
+
+test('left alone, every state comes to rest and is then never written again', () => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), (history) => {
+      const world = new World();
+      for (const { name, choice } of history) steps[name]?.(world, choice);
+      for (let rounds = 0; world.reconcile(); rounds++) expect(rounds).toBeLessThan(8);
+    }),
+    { numRuns: 1_000 },
+  );
+});
+
+test('with nodes that do their work, a VM that is wanted comes to run, and one that is not comes to an end', () => {
+  fc.assert(
+    fc.property(
+      fc.array(
+        step.filter(({ name }) => name !== 'loseTrack'),
+        { maxLength: 60 },
+      ),
+      fc.boolean(),
+      (history, wanted) => {
+        const world = new World();
+        for (const { name, choice } of history) steps[name]?.(world, choice);
+        const { vm } = world;
+        if (vm === undefined) return;
+        const lasting = wanted && vm.metadata.deletionTimestamp === undefined;
+        if (!lasting) steps.deleteVirtualMachine?.(world, 0);
+        else world.changeVm((vm) => ({ ...vm, spec: { ...vm.spec, powerState: 'Running', restartPolicy: 'Always' } }));
+        steps.migrationEnds?.(world, 0);
+        for (let round = 0; round < 30; round++) {
+          for (const pod of world.pods) {
+            const unwanted = pod.facts.deleting || !lasting || pod !== world.owner();
+            if (unwanted && pod.facts.container.state === 'running') pod.ended ??= 0;
+            if (pod.ended !== undefined) pod.guestRuns = false;
+          }
+          for (const name of [
+            'reportEnd',
+            'reportEnd',
+            'bind',
+            'startContainer',
+            'reportGuest',
+            'aLongTime',
+            'reconcile',
+          ]) {
+            steps[name]?.(world, 0);
+          }
+        }
+        if (lasting) expect(world.vm?.status?.phase).toBe('Running');
+        else expect([world.vm, world.pods]).toEqual([undefined, []]);
+      },
+    ),
+    { numRuns: 500 },
+  );
+});

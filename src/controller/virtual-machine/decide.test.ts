@@ -1,0 +1,455 @@
+import { describe, expect, test } from 'vitest';
+import { orphanedLockIsHarmless, type VirtualMachineStep, virtualMachineStep } from './decide.ts';
+import {
+  aNewPod,
+  aPod,
+  at,
+  aVirtualMachine,
+  ended,
+  epoch,
+  guest,
+  hardware,
+  placement,
+  theFacts,
+  type VirtualMachineExample,
+} from './examples.test-support.ts';
+import type { PodFacts, Status } from './facts.ts';
+
+interface Given extends VirtualMachineExample {
+  pods?: PodFacts[];
+  /** Milliseconds since the scenario's epoch. */
+  now?: number;
+  lockHolderExists?: boolean;
+}
+
+function step({ pods = [], now = 0, lockHolderExists = true, ...vm }: Given): VirtualMachineStep {
+  return virtualMachineStep(
+    theFacts({ virtualMachine: aVirtualMachine(vm), pods, now: epoch + now, lockHolderExists }),
+  );
+}
+
+/** The effects but for what is only told. */
+function acts(result: VirtualMachineStep): string[] {
+  return result.effects
+    .filter(({ kind }) => kind !== 'tell')
+    .map((effect) => {
+      if (effect.kind === 'createPod') return `createPod ${effect.podName}${effect.paused ? ' paused' : ''}`;
+      if (effect.kind === 'reportGuestRunning') return `reportGuestRunning ${effect.pod.name} ${effect.running}`;
+      return 'pod' in effect ? `${effect.kind} ${effect.pod.name}` : effect.kind;
+    });
+}
+
+const told = (result: VirtualMachineStep) =>
+  result.effects.flatMap((effect) => (effect.kind === 'tell' ? [effect.reason] : []));
+
+function condition(result: VirtualMachineStep, type: string) {
+  return result.status.conditions?.find((candidate) => candidate.type === type);
+}
+
+/** Steps again with the status that was decided, as the next reconcile would. */
+const again = (given: Given) => step({ ...given, status: step(given).status });
+
+const running: Given = { status: { placement, hardware, guest }, pods: [aPod({ guestRunning: true })] };
+
+describe('start', () => {
+  test('a new VM gets its finalizer before anything else', () => {
+    const result = step({ metadata: { finalizers: [] } });
+    expect(acts(result)).toEqual(['addFinalizer']);
+    expect(result.status).toEqual({});
+  });
+
+  test('the placement and the frozen hardware are decided with the pod that follows from them', () => {
+    const result = step({});
+    expect(result.status).toMatchObject({ placement: { generation: 1, podName: 'web-1' }, hardware, phase: 'Pending' });
+    expect(result.status.placement).not.toHaveProperty('podUID');
+    expect(acts(result)).toEqual(['createPod web-1']);
+    expect(told(result)).toEqual(['Starting']);
+  });
+
+  test('a VM that is to be paused starts with its guest standing still', () => {
+    expect(acts(step({ spec: { powerState: 'Paused' } }))).toEqual(['createPod web-1 paused']);
+  });
+
+  test('a pod that was not created after its placement was saved is created now, of the hardware saved', () => {
+    const saved = { ...hardware, cpu: { model: 'qemu64', cores: 7 } };
+    const result = step({ status: { placement: { generation: 3, podName: 'web-3' }, hardware: saved } });
+    expect(result.effects).toEqual([{ kind: 'createPod', podName: 'web-3', hardware: saved, paused: false }]);
+    expect(result.status.placement?.generation).toBe(3);
+  });
+
+  test('a created pod is named by UID before the scheduler may have it', () => {
+    const result = step({ status: { placement: { generation: 1, podName: 'web-1' } }, pods: [aNewPod()] });
+    expect(result.status.placement).toEqual({ generation: 1, podName: 'web-1', podUID: 'pod-1' });
+    expect(acts(result)).toEqual(['admitPod web-1']);
+  });
+
+  test("somebody else's pod of that name is left alone and the next generation is used", () => {
+    const foreign = aPod({ ours: false, held: false });
+    const result = step({ status: { placement: { generation: 1, podName: 'web-1' } }, pods: [foreign] });
+    expect(result.status.placement).toEqual({ generation: 2, podName: 'web-2' });
+    expect(acts(result)).toEqual(['createPod web-2']);
+  });
+
+  test.each<[string, PodFacts]>([
+    ['runs on', aPod({ name: 'web-0', uid: 'old' })],
+    ['is lost by its kubelet', aPod({ name: 'web-0', uid: 'old', container: { state: 'lost' } })],
+    ['is being deleted on a node', aPod({ name: 'web-0', uid: 'old', deleting: true })],
+    [
+      'was given up by its node without a word on its container',
+      aPod({ name: 'web-0', uid: 'old', rejection: 'Evicted', container: { state: 'unreported' } }),
+    ],
+    ["is a finished migration's", aPod({ name: 'web-m-1', uid: 'old', role: 'target', migrationUID: 'gone' })],
+    ["is another VM's of the same name", aPod({ name: 'web-0', uid: 'old', ours: false })],
+  ])('no start while an earlier pod %s', (_, old) => {
+    const result = step({ pods: [old] });
+    expect(acts(result)).toEqual([]);
+    expect(result.status).toMatchObject({
+      phase: 'Pending',
+      message: expect.stringContaining(`${old.name} on node-a`),
+    });
+    expect(result.status.placement).toBeUndefined();
+  });
+
+  test('a pod that turns up between placement and admission keeps the new one behind its gate', () => {
+    const old = aPod({ name: 'web-0', uid: 'old' });
+    const result = step({ status: { placement: { generation: 1, podName: 'web-1' } }, pods: [aNewPod(), old] });
+    expect(acts(result)).toEqual([]);
+  });
+
+  test('a late pod of an earlier generation, never bound, is removed without having run', () => {
+    const late = aNewPod({ name: 'web-0', uid: 'late' });
+    expect(acts(step({ ...running, pods: [aPod({ guestRunning: true }), late] }))).toEqual(['deletePod web-0']);
+    expect(acts(step({ ...running, pods: [aPod({ guestRunning: true }), { ...late, deleting: true }] }))).toEqual([
+      'releasePod web-0',
+    ]);
+  });
+});
+
+describe('what people see', () => {
+  const bound = aPod({ container: { state: 'unreported' } });
+  test.each<[string, Given, string, string]>([
+    [
+      "the scheduler's sentence",
+      { pods: [aNewPod({ gated: false, unschedulable: '0/2 nodes are available.' })] },
+      'Pending',
+      '0/2 nodes are available.',
+    ],
+    [
+      'the image being pulled',
+      { pods: [aPod({ container: { state: 'waiting', message: 'ImagePullBackOff: no such image' } })] },
+      'Starting',
+      'ImagePullBackOff',
+    ],
+    ['a bound pod', { pods: [bound] }, 'Starting', 'is starting on node-a'],
+    ['a guest not reported yet', { pods: [aPod()] }, 'Starting', 'has yet to report'],
+    [
+      "another pod's guest",
+      { pods: [aPod()], status: { placement, guest: { ...guest, podUID: 'other' } } },
+      'Starting',
+      'has yet to report',
+    ],
+    ['a rejected pod', { pods: [{ ...bound, rejection: 'OutOfcpu: no' }] }, 'Failed', 'OutOfcpu'],
+    ['a container that was lost track of', { pods: [aPod({ container: { state: 'lost' } })] }, 'Failed', 'lost track'],
+    ['a pod that vanished', { pods: [] }, 'Failed', 'removed by force'],
+    [
+      'a disk error',
+      { pods: [aPod()], status: { placement, guest: { ...guest, running: false, runState: 'io-error' } } },
+      'Paused',
+      'disk error',
+    ],
+    [
+      'a run state nobody knows',
+      { pods: [aPod()], status: { placement, guest: { ...guest, runState: 'colo' } } },
+      'Running',
+      'colo',
+    ],
+  ])('%s', (_, given, phase, message) => {
+    const result = step({ status: { placement }, ...given });
+    expect(result.status).toMatchObject({ phase, message: expect.stringContaining(message) });
+    expect(acts(result).filter((act) => !act.startsWith('reportGuestRunning'))).toEqual([]);
+  });
+
+  test('a running VM is Ready and LiveMigratable, and its pod is told', () => {
+    const result = step({ ...running, pods: [aPod()] });
+    expect(result.status.phase).toBe('Running');
+    expect(result.status.message).toBeUndefined();
+    expect(condition(result, 'Ready')).toMatchObject({ status: 'True', lastTransitionTime: at(0) });
+    expect(condition(result, 'LiveMigratable')).toMatchObject({ status: 'True' });
+    expect(acts(result)).toEqual(['reportGuestRunning web-1 true']);
+  });
+
+  test('nothing is written when nothing has changed', () => {
+    const result = again(running);
+    expect(step({ ...running, status: result.status, now: 60_000 })).toEqual({ status: result.status, effects: [] });
+  });
+
+  test('every reason against a migration is listed', () => {
+    const status = {
+      ...running.status,
+      hardware: { ...hardware, cpu: { model: 'host', cores: 1 } },
+      guest: { ...guest, blockers: ['one.', 'two.'] },
+    };
+    expect(condition(step({ ...running, status }), 'LiveMigratable')).toMatchObject({
+      status: 'False',
+      reason: 'HostCPUModel',
+      message: expect.stringMatching(/host.*one\. two\.$/),
+    });
+    expect(condition(step({}), 'LiveMigratable')).toMatchObject({ status: 'False', reason: 'NotRunning' });
+  });
+
+  test('a paused VM is Paused, not Ready, and its pod not either', () => {
+    const status = { ...running.status, guest: { ...guest, running: false, runState: 'paused' } };
+    const result = step({ ...running, status, spec: { powerState: 'Paused' } });
+    expect(result.status.phase).toBe('Paused');
+    expect(condition(result, 'Paused')).toMatchObject({ status: 'True' });
+    expect(condition(result, 'Ready')).toMatchObject({ status: 'False', reason: 'Paused' });
+    expect(acts(result)).toEqual(['reportGuestRunning web-1 false']);
+  });
+
+  test('a pod that has become the owner by migration counts as running until its agent says otherwise', () => {
+    expect(
+      step({ ...running, pods: [aPod({ uid: 'pod-1', role: 'target' })], status: { placement } }).status.phase,
+    ).toBe('Running');
+  });
+});
+
+describe('QEMU ended by itself', () => {
+  const poweredOff = aPod({ container: ended(0) });
+  const crashed = aPod({ container: ended(1, { message: 'qemu: no such file' }) });
+  const deleted = aPod({ container: ended(0), deleting: true });
+  test.each<[string, 'Always' | 'OnFailure' | 'Never', PodFacts, string, string]>([
+    ['the guest powered itself off', 'Always', poweredOff, 'GuestPoweredOff', 'Pending'],
+    ['the guest powered itself off', 'OnFailure', poweredOff, 'GuestPoweredOff', 'Stopped'],
+    ['the guest powered itself off', 'Never', poweredOff, 'GuestPoweredOff', 'Stopped'],
+    ['QEMU failed', 'Always', crashed, 'QemuFailed', 'Pending'],
+    ['QEMU failed', 'OnFailure', crashed, 'QemuFailed', 'Pending'],
+    ['QEMU failed', 'Never', crashed, 'QemuFailed', 'Failed'],
+    ['its pod was deleted', 'Always', deleted, 'PodDeleted', 'Pending'],
+    ['its pod was deleted', 'OnFailure', deleted, 'PodDeleted', 'Pending'],
+    ['its pod was deleted', 'Never', deleted, 'PodDeleted', 'Stopped'],
+  ])('%s, restart policy %s', (_, restartPolicy, pod, reason, phase) => {
+    const given: Given = { ...running, spec: { restartPolicy }, pods: [pod] };
+    const result = step(given);
+    expect(result.status).toMatchObject({
+      phase,
+      placement: { generation: 1 },
+      lastEnd: { reason, podName: 'web-1', at: at(0) },
+    });
+    expect(result.status.placement).not.toHaveProperty('podName');
+    expect(acts(result)).toEqual(['releasePod web-1']);
+    expect(told(result)).toEqual([reason]);
+
+    const later = step({ ...given, pods: [], status: result.status, now: 3_600_000 });
+    expect(acts(later)).toEqual(phase === 'Pending' ? ['createPod web-2'] : []);
+    if (phase !== 'Pending') expect(later.status).toEqual(result.status);
+  });
+
+  test("QEMU's own message is kept, with its exit code", () => {
+    expect(step({ ...running, pods: [crashed] }).status.lastEnd).toMatchObject({
+      exitCode: 1,
+      message: 'QEMU on node-a ended with exit code 1: qemu: no such file',
+    });
+  });
+
+  test('each restart is counted, told and follows later than the one before, up to 5 minutes', () => {
+    const waits: number[] = [];
+    let status: Status = { ...running.status };
+    for (let round = 1; round <= 11; round++) {
+      const pod = aPod({ name: `web-${round}`, uid: `pod-${round}`, container: ended(1) });
+      const down = step({
+        status: { ...status, placement: { generation: round, podName: pod.name, podUID: pod.uid } },
+        pods: [pod],
+      });
+      const wait = down.lookAgainAfter ?? 0;
+      waits.push(wait / 1_000);
+      expect(acts(step({ status: down.status, now: wait - 1 }))).toEqual([]);
+      const up = step({ status: down.status, now: wait });
+      expect(acts(up)).toEqual([`createPod web-${round + 1}`]);
+      expect(told(up)).toEqual(['Restarting']);
+      expect(up.status.restarts).toBe(round);
+      status = up.status;
+    }
+    expect(waits).toEqual([1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+  });
+
+  test('after a long run the back-off begins anew', () => {
+    const pod = aPod({ container: ended(1, { ranMilliseconds: 600_000 }) });
+    const result = step({ pods: [pod], status: { placement, restarts: 9 } });
+    expect(result.status.restarts).toBe(0);
+    expect(result.lookAgainAfter).toBe(1_000);
+  });
+
+  test('a stamp from a fast clock does not prolong the wait', () => {
+    const lastEnd = { podName: 'web-1', reason: 'QemuFailed', at: at(3_600_000) };
+    expect(step({ status: { placement: { generation: 1 }, restarts: 0, lastEnd } }).lookAgainAfter).toBe(1_000);
+  });
+
+  test('a guest that was asked to power down and is wanted again is started at once, whatever the policy', () => {
+    const status = { ...running.status, guest: { ...guest, powerDownRequestedAt: at(-1_000) } };
+    const result = step({ status, pods: [poweredOff], spec: { restartPolicy: 'Never' } });
+    expect(acts(result)).toEqual(['releasePod web-1', 'createPod web-2']);
+    expect(result.status.restarts).toBeUndefined();
+  });
+
+  test('a VM left down by its policy starts again after it was told to stop', () => {
+    const down = step({ ...running, pods: [poweredOff], spec: { restartPolicy: 'Never' } });
+    const stopped = step({ status: down.status, spec: { restartPolicy: 'Never', powerState: 'Stopped' } });
+    expect(stopped.status.phase).toBe('Stopped');
+    expect(acts(step({ status: stopped.status, spec: { restartPolicy: 'Never' } }))).toEqual(['createPod web-2']);
+  });
+
+  test('a pod deleted from outside is waited for, then its VM is restarted', () => {
+    const pending = step({ ...running, pods: [aPod({ deleting: true, guestRunning: true })] });
+    expect(acts(pending)).toEqual([]);
+    expect(pending.status).toMatchObject({ phase: 'Stopping', placement });
+  });
+
+  test('a pod deleted before it was ever bound is replaced at once, and is no end of the VM', () => {
+    const result = step({
+      status: { placement: { generation: 1, podName: 'web-1', podUID: 'pod-1' } },
+      pods: [aNewPod({ deleting: true })],
+      spec: { restartPolicy: 'Never' },
+    });
+    expect(acts(result)).toEqual(['releasePod web-1', 'createPod web-2']);
+    expect(result.status).not.toHaveProperty('lastEnd');
+  });
+});
+
+describe('stop and delete', () => {
+  const stop: Given = { ...running, spec: { powerState: 'Stopped', terminationGracePeriodSeconds: 20 } };
+  const remove: Given = {
+    ...running,
+    spec: { terminationGracePeriodSeconds: 20 },
+    metadata: { deletionTimestamp: at(0) },
+  };
+
+  test.each([
+    ['stop', stop],
+    ['delete', remove],
+  ])('%s: the agent powers the guest down; its pod is deleted only when that takes too long', (_, given) => {
+    const first = step(given);
+    expect(acts(first)).toEqual([]);
+    expect(first.status.phase).toBe('Stopping');
+    expect(condition(first, 'Stopping')).toMatchObject({ status: 'True', lastTransitionTime: at(0) });
+    expect(first.lookAgainAfter).toBe(35_000);
+    const waiting = step({ ...given, status: first.status, now: 34_999 });
+    expect(waiting).toEqual({ status: first.status, effects: [], lookAgainAfter: 1 });
+    const late = step({ ...given, status: first.status, now: 35_000 });
+    expect(acts(late)).toEqual(['deletePod web-1']);
+    expect(told(late)).toEqual(['AgentSilent']);
+    const deleted = step({
+      ...given,
+      status: first.status,
+      now: 35_001,
+      pods: [aPod({ deleting: true, guestRunning: true })],
+    });
+    expect(deleted.effects).toEqual([]);
+  });
+
+  test('a stopped VM has no pods, and stays', () => {
+    const result = step({ ...stop, pods: [aPod({ container: ended(0) })] });
+    expect(acts(result)).toEqual(['releasePod web-1']);
+    expect(result.status).toMatchObject({ phase: 'Stopped', lastEnd: { reason: 'StoppedOnRequest' } });
+    expect(condition(result, 'Stopping')).toBeUndefined();
+    expect(result.status.restarts).toBeUndefined();
+    expect(again({ ...stop, pods: [], status: result.status }).effects).toEqual([]);
+  });
+
+  test.each<[string, PodFacts]>([
+    ['not been bound', aNewPod()],
+    ['not started its container', aPod({ container: { state: 'waiting', message: 'ImagePullBackOff' } })],
+  ])('a pod that has %s has no guest to power down and is deleted at once', (_, pod) => {
+    expect(acts(step({ ...stop, status: { placement }, pods: [pod] }))).toEqual(['deletePod web-1']);
+    expect(
+      acts(step({ ...stop, status: { placement }, pods: [{ ...pod, deleting: true }] })).filter((act) =>
+        act.startsWith('delete'),
+      ),
+    ).toEqual([]);
+  });
+
+  test('a VM stopped before its pod was created gives its placement up', () => {
+    const result = step({ ...stop, status: { placement: { generation: 1, podName: 'web-1' } }, pods: [] });
+    expect(result.status).toMatchObject({ phase: 'Stopped', placement: { generation: 1 } });
+    expect(acts(result)).toEqual([]);
+  });
+
+  test('a VM goes when its last pod has been released', () => {
+    const over = aPod({ container: ended(0) });
+    const first = step({ ...remove, pods: [over] });
+    expect(acts(first)).toEqual(['releasePod web-1']);
+    expect(acts(step({ ...remove, status: first.status, pods: [{ ...over, held: false, deleting: true }] }))).toEqual([
+      'removeFinalizer',
+    ]);
+    expect(acts(step({ ...remove, status: first.status, pods: [] }))).toEqual(['removeFinalizer']);
+    expect(
+      acts(step({ ...remove, status: first.status, pods: [], metadata: { deletionTimestamp: at(0), finalizers: [] } })),
+    ).toEqual([]);
+  });
+
+  test('a VM does not go while a QEMU of it may run', () => {
+    const lost = aPod({ name: 'web-m-1', uid: 'lost', role: 'target', migrationUID: 'm' });
+    const result = step({ ...remove, status: { placement: { generation: 1 } }, pods: [lost] });
+    expect(acts(result)).toEqual([]);
+    expect(result.status.phase).toBe('Stopping');
+    expect(acts(step({ ...remove, pods: [] }))).toEqual([]);
+  });
+
+  test('wanted again before it has ended, the VM is followed again', () => {
+    const stoppingStatus = step(stop).status;
+    const result = step({ ...running, status: stoppingStatus });
+    expect(result.status.phase).toBe('Running');
+    expect(condition(result, 'Stopping')).toBeUndefined();
+  });
+});
+
+describe('while a migration holds the lock', () => {
+  const migration = { name: 'web-1', uid: 'm' };
+  const locked: Given = { ...running, status: { ...running.status, migration } };
+  const source = aPod({ guestRunning: true });
+  const target = aPod({ name: 'web-m-1', uid: 'target', role: 'target', migrationUID: 'm', nodeName: 'node-b' });
+
+  test.each<[string, Given]>([
+    ['the VM is stopped', { spec: { powerState: 'Stopped' } }],
+    ['the VM is deleted', { metadata: { deletionTimestamp: at(0) } }],
+    ['the source ends', { pods: [aPod({ container: ended(1) }), target] }],
+    ['the source pod is deleted', { pods: [aPod({ deleting: true }), target] }],
+    ['a pod is left over', { pods: [source, target, aNewPod({ name: 'web-0', uid: 'old' })] }],
+    ['nobody owns the VM', { status: { migration, placement: { generation: 1 } }, pods: [] }],
+  ])('nothing is done when %s', (_, given) => {
+    const result = step({ ...locked, ...given });
+    expect(result.effects).toEqual([]);
+    expect(result.status).toMatchObject({ phase: 'Migrating', migration });
+  });
+
+  test("the guest's short stop changes neither Ready nor the pod's gate", () => {
+    const before = step(running).status;
+    const stands = { ...before, migration, guest: { ...guest, running: false, runState: 'postmigrate' } };
+    const result = step({ status: stands, pods: [source, target] });
+    expect(result.effects).toEqual([]);
+    expect(condition(result, 'Ready')).toMatchObject({ status: 'True' });
+  });
+
+  test('the new owner is told to be ready as soon as its guest runs', () => {
+    const status = {
+      migration,
+      placement: { ...placement, podName: 'web-m-1', podUID: 'target' },
+      guest: { ...guest, podUID: 'target' },
+    };
+    expect(acts(step({ status, pods: [source, target] }))).toEqual(['reportGuestRunning web-m-1 true']);
+  });
+
+  test('a lock of a migration that is gone is released only when none of its pods is left', () => {
+    const orphaned = { ...locked, lockHolderExists: false };
+    expect(step({ ...orphaned, pods: [source, target] }).status.migration).toEqual(migration);
+    const released = step({ ...orphaned, pods: [source] });
+    expect(released.status.migration).toBeUndefined();
+    expect(released.effects).toEqual([]);
+  });
+
+  test("the owner's own pod does not keep an orphaned lock, although that migration made it", () => {
+    const status = { migration, placement: { ...placement, podUID: 'target' } };
+    const facts = theFacts({ virtualMachine: aVirtualMachine({ status }), pods: [target], lockHolderExists: false });
+    expect(orphanedLockIsHarmless(facts, migration)).toBe(true);
+    expect(orphanedLockIsHarmless({ ...facts, lockHolderExists: true }, migration)).toBe(false);
+  });
+});
