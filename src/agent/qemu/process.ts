@@ -22,7 +22,7 @@ export class ProcessNotEnded extends Error {
  * kernel names a folder by the same two numbers everywhere. The oldest, should there be several.
  *
  * Synchronous, one `stat` per process of the node: a few milliseconds for a thousand.
- * @throws ProcessesUnreadable when there is none among the processes that can be looked at, but some cannot.
+ * @throws ProcessesUnreadable when there is none among the processes that can be looked at, but a QEMU that cannot.
  */
 export function findQemu(folder: FolderIdentity): ProcessIdentity | undefined {
   const found: ProcessIdentity[] = [];
@@ -35,10 +35,10 @@ export function findQemu(folder: FolderIdentity): ProcessIdentity | undefined {
       if (startTime !== undefined) found.push({ pid, startTime });
     } catch (error) {
       if (!isCode(error, 'EACCES')) throw error;
-      if (concernsUs(pid)) unreadable = pid;
+      if (mayBeQemu(pid)) unreadable = pid;
     }
   }
-  // "There is none" ends pods and moves VMs: a process behind a curtain must not be taken for an absent one.
+  // "There is none" ends pods and moves VMs: a process behind a curtain must not be taken for none.
   if (found.length === 0 && unreadable !== undefined)
     throw new ProcessesUnreadable(`process ${unreadable} cannot be looked at: the agent lacks CAP_SYS_PTRACE`);
   return found.sort((a, b) => a.startTime - b.startTime)[0];
@@ -108,10 +108,16 @@ function readStartTime(pid: number): number | undefined {
   return state === 'Z' || state === 'X' ? undefined : Number(rest[18]);
 }
 
-/** An agent without root rights runs QEMUs of its own user only, and may not look at others'. */
-function concernsUs(pid: number): boolean {
+/**
+ * Whether a process that may not be looked at could be one that is searched for. Its name is for all to read. An agent
+ * without root rights has QEMUs of its own user only.
+ */
+function mayBeQemu(pid: number): boolean {
   const self = process.geteuid?.();
-  return self === 0 || unlessGone(() => statSync(`/proc/${pid}`).uid) === self;
+  return (
+    unlessGone(() => readFileSync(`/proc/${pid}/comm`, 'latin1'))?.startsWith('qemu-system-') === true &&
+    (self === 0 || unlessGone(() => statSync(`/proc/${pid}`).uid) === self)
+  );
 }
 
 function unlessGone<T>(read: () => T): T | undefined {
