@@ -231,12 +231,13 @@ const steps: Record<string, (world: World, choice: number) => void> = {
     const generation = (world.vm?.status?.placement?.generation ?? 0) + 1;
     world.changeVm((vm) => ({ ...vm, status: { ...vm.status, placement: { podName, podUID, nodeName, generation } } }));
   },
-  migrationEnds: (world) => {
+  migrationEnds: (world, choice) => {
     const lock = world.vm?.status?.migration;
     const owner = world.owner();
     if (lock === undefined) return;
     for (const pod of world.pods) {
-      if (pod === owner || pod.facts.container.state !== 'running') continue;
+      // Sometimes a loser stays behind on a node that does not answer.
+      if (pod === owner || pod.facts.container.state !== 'running' || choice % 2 === 1) continue;
       pod.guestRuns = false;
       pod.ended ??= 0;
       world.change(pod, { container: ended(pod.ended) });
@@ -254,16 +255,28 @@ const steps: Record<string, (world: World, choice: number) => void> = {
   },
 };
 
-const names = Object.keys(steps);
-/** Half of all steps are reconciles, so that histories get somewhere. */
+/** Several steps at once that usually happen together, so that histories get somewhere. */
+const courses: Record<string, readonly string[]> = {
+  settle: ['reconcile', 'reconcile', 'reconcile', 'reconcile'],
+  nodesWork: ['bind', 'startContainer', 'reportEnd', 'reportGuest'],
+  comesToRun: ['reconcile', 'reconcile', 'reconcile', 'bind', 'startContainer', 'reportGuest', 'reconcile'],
+  ends: ['qemuEnds', 'reportEnd', 'reconcile', 'aLongTime'],
+  migrates: ['migrationTakesLock', 'reconcile', 'migrationMovesOwnership', 'reconcile', 'migrationEnds', 'reconcile'],
+};
+for (const [name, course] of Object.entries(courses)) {
+  steps[name] = (world, choice) => {
+    for (const each of course) steps[each]?.(world, choice);
+  };
+}
+
 const step = fc.record({
-  name: fc.oneof(fc.constant('reconcile'), fc.constantFrom(...names)),
+  name: fc.oneof(fc.constantFrom(...Object.keys(courses)), fc.constantFrom(...Object.keys(steps))),
   choice: fc.nat({ max: 29 }),
 });
 
 test('whatever happens: one guest at a time, one pod per generation, nothing done under a lock, nothing released alive', () => {
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 60 }), (history) => {
+    fc.property(fc.array(step, { maxLength: 40 }), (history) => {
       const world = new World();
       for (const { name, choice } of history) {
         steps[name]?.(world, choice);
@@ -274,10 +287,25 @@ test('whatever happens: one guest at a time, one pod per generation, nothing don
   );
 });
 
+test('a leader that slept through a whole life of the VM creates a pod that never runs', () => {
+  const world = new World();
+  const go = (...course: string[]) => {
+    for (const name of course) steps[name]?.(world, 0);
+  };
+  const names = () => world.pods.map(({ facts }) => facts.name);
+  go('reconcile', 'fallAsleep', 'comesToRun', 'ends', 'settle', 'comesToRun');
+  expect(names()).toEqual(['web-2']);
+  go('wake', 'nodesWork');
+  expect(names()).toEqual(['web-2', 'web-1']);
+  expect(world.pods.map(({ guestRuns }) => guestRuns)).toEqual([true, false]);
+  go('settle');
+  expect(names()).toEqual(['web-2']);
+});
+
 test('without a sleeper, no generation is created twice', () => {
   const awake = step.filter(({ name }) => name !== 'fallAsleep');
   fc.assert(
-    fc.property(fc.array(awake, { maxLength: 60 }), (history) => {
+    fc.property(fc.array(awake, { maxLength: 40 }), (history) => {
       const world = new World();
       for (const { name, choice } of history) steps[name]?.(world, choice);
       for (const [name, times] of world.created) expect({ name, times }).toEqual({ name, times: 1 });
@@ -288,7 +316,7 @@ test('without a sleeper, no generation is created twice', () => {
 
 test('left alone, every state comes to rest and is then never written again', () => {
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 60 }), (history) => {
+    fc.property(fc.array(step, { maxLength: 40 }), (history) => {
       const world = new World();
       for (const { name, choice } of history) steps[name]?.(world, choice);
       for (let rounds = 0; world.reconcile(); rounds++) expect(rounds).toBeLessThan(8);
@@ -302,7 +330,7 @@ test('with nodes that do their work, a VM that is wanted comes to run, and one t
     fc.property(
       fc.array(
         step.filter(({ name }) => name !== 'loseTrack'),
-        { maxLength: 60 },
+        { maxLength: 40 },
       ),
       fc.boolean(),
       (history, wanted) => {
