@@ -180,7 +180,7 @@ export const commands = {
     result: array(
       object(
         { name: string, 'meta-type': string },
-        { 'arg-type': string, members: array(open(object({ name: string }, {}))) },
+        { 'arg-type': string, members: array(object({}, { name: string })) },
       ),
     ),
   },
