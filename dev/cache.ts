@@ -20,7 +20,9 @@ export function cacheFolder(...names: string[]): string {
 export function contentKey(files: string[], salt = ''): string {
   const hash = createHash('sha256').update(salt);
   for (const file of [...files].sort()) {
-    const content = createHash('sha256').update(readFileSync(path.join(checkout, file))).digest('hex');
+    const content = createHash('sha256')
+      .update(readFileSync(path.join(checkout, file)))
+      .digest('hex');
     hash.update(`${file} ${content}\n`);
   }
   return hash.digest('hex').slice(0, 12);

@@ -137,7 +137,9 @@ const startTime = (pid: number): string | undefined => processStat(pid)?.startTi
 /** The fields of /proc/PID/stat behind the program's name, which may itself hold spaces and brackets. */
 function processStat(pid: number): { state: string; terminal: string; startTime: string } | undefined {
   try {
-    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /s, '').split(' ');
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+      .replace(/^.*\) /s, '')
+      .split(' ');
     const [state = '', , , , terminal = ''] = fields;
     return { state, terminal, startTime: fields[19] ?? '' };
   } catch {

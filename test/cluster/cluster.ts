@@ -1,0 +1,143 @@
+import { execFile } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { ensureClusterBinaries } from '../../dev/build-cluster.ts';
+import { checkout } from '../../dev/cache.ts';
+import type { ApiRequest } from './api-request.ts';
+import {
+  type Surroundings,
+  startControllerManager,
+  startControlPlane,
+  startScheduler,
+  untilApiReady,
+} from './control-plane.ts';
+import { createNetwork, type NetworkKind } from './network.ts';
+import { beginRun, endRun } from './run-registry.ts';
+import { until } from './waiting.ts';
+
+export interface ClusterOptions {
+  /** `namespaces` (the default as root, where it works) gives each node a network of its own; `loopback` an address. */
+  network?: NetworkKind;
+  /** Is told in one line each what goes on. */
+  log?: (line: string) => void;
+  /** A folder for everything of this cluster. It stays at the end; without it a temporary one is used and removed. */
+  directory?: string;
+  /** Ends the start; what was started until then is ended too. */
+  signal?: AbortSignal;
+}
+
+/** A running Kubernetes without containers. Disposing of it ends every process it started and removes its folder. */
+export interface Cluster extends AsyncDisposable {
+  /** etcd's data, certificates, logs, kubeconfigs and the nodes' roots. */
+  readonly directory: string;
+  readonly adminKubeconfig: string;
+  readonly kubectlPath: string;
+  /** KUBECONFIG and PATH, for programs that use the cluster. */
+  readonly env: Record<string, string>;
+  readonly server: string;
+  readonly etcdEndpoint: string;
+  /** Returns what kubectl prints; throws with what it complains about. */
+  kubectl(...args: string[]): Promise<string>;
+  /** Server-side applies objects. */
+  apply(...objects: object[]): Promise<void>;
+  /** Kills the API server; clients see their connections break. */
+  stopApiServer(): Promise<void>;
+  /** Starts it again on the same address and waits until it is ready. */
+  startApiServer(): Promise<void>;
+  restartApiServer(): Promise<void>;
+}
+
+/**
+ * Starts etcd, an API server, a controller manager and a scheduler, and applies what is in `deploy/`. Everything ends
+ * with the cluster's disposal, and also when this process exits, is interrupted or killed.
+ */
+export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
+  const log = options.log ?? (() => {});
+  const { signal } = options;
+  const programs = await ensureClusterBinaries(log, signal);
+  const run = beginRun(options.directory);
+  try {
+    for (const folder of ['certificates', 'logs']) mkdirSync(path.join(run.directory, folder), { recursive: true });
+    const surroundings: Surroundings = { directory: run.directory, programs, env: environment(), signal };
+    const network = await createNetwork(run, options.network, log);
+    const controlPlane = await startControlPlane(surroundings, network.control);
+    const { adminKubeconfig, request, apiServer } = controlPlane;
+    const env = { KUBECONFIG: adminKubeconfig, PATH: `${programs}:${process.env.PATH}` };
+    const kubectlPath = path.join(programs, 'kubectl');
+    const kubectl = kubectlRunner(kubectlPath, { ...surroundings.env, ...env });
+    startScheduler(surroundings, network.control);
+    await deploy(kubectl, request, signal);
+    await startControllerManager(surroundings, network.control, request);
+
+    const startApiServer = async () => {
+      await apiServer.restart();
+      await untilApiReady(controlPlane);
+    };
+    return {
+      directory: run.directory,
+      adminKubeconfig,
+      kubectlPath,
+      env,
+      server: controlPlane.server,
+      etcdEndpoint: controlPlane.etcdEndpoint,
+      kubectl: (...args) => kubectl(args),
+      apply: async (...objects) => {
+        const list = { apiVersion: 'v1', kind: 'List', items: objects };
+        await kubectl(['apply', '--server-side', '-f', '-'], JSON.stringify(list));
+      },
+      stopApiServer: () => apiServer.kill(),
+      startApiServer,
+      restartApiServer: startApiServer,
+      async [Symbol.asyncDispose]() {
+        endRun(run);
+      },
+    };
+  } catch (error) {
+    endRun(run);
+    throw error;
+  }
+}
+
+type Kubectl = (args: string[], input?: string) => Promise<string>;
+
+function kubectlRunner(kubectlPath: string, env: Record<string, string>): Kubectl {
+  return async (args, input = '') => {
+    const running = promisify(execFile)(kubectlPath, args, { env, maxBuffer: 64 * 1024 * 1024 });
+    running.child.stdin?.end(input);
+    try {
+      return (await running).stdout;
+    } catch (cause) {
+      const complaint = cause instanceof Error && 'stderr' in cause ? String(cause.stderr).trim() : String(cause);
+      throw new Error(`kubectl ${args.join(' ')}: ${complaint}`, { cause });
+    }
+  };
+}
+
+/** Applies the resources and manifests and waits until the resources are served. */
+async function deploy(kubectl: Kubectl, request: ApiRequest, signal?: AbortSignal): Promise<void> {
+  const folders = ['deploy/crds', 'deploy/manifests'].map((folder) => path.join(checkout, folder));
+  await kubectl(['apply', '--server-side', ...folders.flatMap((folder) => ['-f', folder])]);
+  await until(
+    'the custom resources are established',
+    30_000,
+    async () => {
+      const { status, text } = await request('GET', '/apis/apiextensions.k8s.io/v1/customresourcedefinitions');
+      return (status === 200 && (JSON.parse(text) as DefinitionList).items.every(isEstablished)) || undefined;
+    },
+    signal,
+  );
+}
+
+interface DefinitionList {
+  items: { status?: { conditions?: { type: string; status: string }[] } }[];
+}
+
+const isEstablished = (definition: DefinitionList['items'][number]) =>
+  definition.status?.conditions?.some(({ type, status }) => type === 'Established' && status === 'True') ?? false;
+
+/** The variables that programs of the cluster get: no proxy between them, nothing of a test runner's. */
+function environment(): Record<string, string> {
+  const kept = ['PATH', 'HOME', 'USER', 'LANG', 'TMPDIR', 'TZ'];
+  return Object.fromEntries(kept.flatMap((name) => (process.env[name] ? [[name, process.env[name]]] : [])));
+}
