@@ -3,6 +3,7 @@ import { argumentsHash } from '../machine/arguments-hash.ts';
 import type { Preflight } from '../migration/preflight.ts';
 import type { QmpConnection } from '../qmp/connection.ts';
 import type { Qemu } from './qemu/qemu.ts';
+import { readBlockers } from './qemu/read-blockers.ts';
 
 /** What cannot change while a QEMU lives. */
 type Fixed = Omit<Preflight, 'runState' | 'blockers'>;
@@ -41,15 +42,6 @@ export async function readPreflight(qemu: Qemu): Promise<Preflight> {
  */
 export async function warmPreflight(qemu: Qemu): Promise<void> {
   await readFixed(qemu, await qemu.monitor());
-}
-
-/**
- * Why QEMU would refuse to migrate now, cut to what the API takes.
- * @throws QmpError
- */
-export async function readBlockers(connection: QmpConnection): Promise<string[]> {
-  const { 'blocked-reasons': reasons = [] } = await connection.execute('query-migrate');
-  return reasons.slice(0, bounds.blockers).map((reason) => reason.slice(0, bounds.blockerLength));
 }
 
 async function readFixed(qemu: Qemu, connection: QmpConnection): Promise<Fixed> {
