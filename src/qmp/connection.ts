@@ -241,7 +241,7 @@ export class QmpConnection implements AsyncDisposable {
   }
 
   #publish(event: QmpEvent): void {
-    for (const handler of this.#handlers) {
+    for (const handler of [...this.#handlers]) {
       try {
         handler(event);
       } catch (error) {
