@@ -1,0 +1,205 @@
+/** The pod of a VM. It lives for months with what it is born with: nothing here can be repaired in a running pod. */
+import { annotations, finalizers, group, guestRunningCondition, labels } from '../api/labels.ts';
+import type { VirtualMachineSpec } from '../api/virtual-machine.gen.ts';
+import { qemuArguments, translationCacheMiB } from './command-line.ts';
+import { firmwareFiles } from './firmware-files.ts';
+import type { HardwareDefinition } from './hardware.ts';
+import { affinityOf, type PodAffinity } from './pod-affinity.ts';
+
+export interface VirtualMachinePodOptions {
+  readonly vm: {
+    readonly name: string;
+    readonly namespace: string;
+    readonly uid: string;
+    readonly spec: VirtualMachineSpec;
+  };
+  readonly hardware: HardwareDefinition;
+  readonly podName: string;
+  /** `start` boots the guest; `target` waits for a migration. */
+  readonly role: 'start' | 'target';
+  readonly qemuImage: string;
+  readonly migration?: { readonly uid: string; readonly attempt: number };
+  /** Where the migration wants it. */
+  readonly target?: { readonly nodeName?: string; readonly nodeSelector?: Record<string, string> };
+  /** A node that it must not be placed on. */
+  readonly avoidNode?: string;
+  /** Whether the guest of a `start` pod stands still until it is continued. */
+  readonly paused: boolean;
+}
+
+export interface Pod {
+  apiVersion: 'v1';
+  kind: 'Pod';
+  metadata: {
+    name: string;
+    namespace: string;
+    labels: Record<string, string>;
+    annotations: Record<string, string>;
+    finalizers: string[];
+    ownerReferences: {
+      apiVersion: string;
+      kind: string;
+      name: string;
+      uid: string;
+      controller: boolean;
+      blockOwnerDeletion: boolean;
+    }[];
+  };
+  spec: PodSpec;
+}
+
+interface PodSpec {
+  restartPolicy: 'Never';
+  terminationGracePeriodSeconds: number;
+  automountServiceAccountToken: boolean;
+  enableServiceLinks: boolean;
+  securityContext: object;
+  readinessGates: { conditionType: string }[];
+  tolerations: { key: string; operator: string; effect: string }[];
+  nodeSelector?: Record<string, string>;
+  affinity: PodAffinity;
+  containers: Container[];
+  volumes: Volume[];
+}
+
+interface Container {
+  name: string;
+  image: string;
+  imagePullPolicy: 'IfNotPresent';
+  command: string[];
+  args: string[];
+  workingDir: string;
+  env: { name: string; value: string }[];
+  resources: { requests: Record<string, string>; limits: Record<string, string> };
+  terminationMessagePolicy: 'FallbackToLogsOnError';
+  lifecycle?: { preStop: { sleep: { seconds: number } } };
+  securityContext: object;
+  volumeMounts: { name: string; mountPath: string; readOnly?: boolean }[];
+}
+
+interface Volume {
+  name: string;
+  emptyDir?: { medium: string; sizeLimit: string };
+  hostPath?: { path: string; type: string };
+}
+
+const mebibyte = 1024 * 1024;
+
+/** Agents look for the sockets in the volume of this name. */
+const runVolumeName = 'run';
+const runFolder = '/vmferry/run';
+/** Sockets, and a migration's certificates. */
+const runVolumeMiB = 4;
+
+/**
+ * What QEMU takes beyond the guest's memory. Its own code, heap, thread stacks and buffers for as many streams as a migration may
+ * have stay below 192 MiB; dirty bitmaps and page tables grow with the guest by less than 1/256; translated code is bounded by the
+ * command line. Too little, and the kernel kills the guest.
+ */
+function overheadBytes({ accelerator, memoryBytes, cpu }: HardwareDefinition): number {
+  const translationMiB = accelerator === 'tcg' ? translationCacheMiB : 0;
+  const fixedMiB = 192 + runVolumeMiB + translationMiB + 4 * cpu.cores;
+  return fixedMiB * mebibyte + Math.ceil(memoryBytes / 256);
+}
+
+/** Between the end of the time that the guest has to power itself down, and SIGKILL: for QEMU to end on SIGTERM. */
+const secondsAfterPowerDown = 5;
+
+/**
+ * A node that does not answer must not lose its guests after five minutes, as pods without these do; and no more than these, so
+ * that every other taint works.
+ */
+const tolerations = ['not-ready', 'unreachable'].map((condition) => ({
+  key: `node.kubernetes.io/${condition}`,
+  operator: 'Exists',
+  effect: 'NoExecute',
+}));
+
+export function virtualMachinePod(options: VirtualMachinePodOptions): Pod {
+  const { vm, hardware, podName, role, migration, target } = options;
+  const nodeSelector = { ...vm.spec.nodeSelector, ...target?.nodeSelector };
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: {
+      name: podName,
+      namespace: vm.namespace,
+      labels: {
+        [labels.virtualMachine]: vm.name,
+        [labels.role]: role,
+        ...(migration === undefined
+          ? {}
+          : { [labels.migration]: migration.uid, [labels.attempt]: String(migration.attempt) }),
+      },
+      annotations: { [annotations.hardwareHash]: hardware.hash },
+      finalizers: [finalizers.guest],
+      ownerReferences: [
+        {
+          apiVersion: `${group}/v1alpha1`,
+          kind: 'VirtualMachine',
+          name: vm.name,
+          uid: vm.uid,
+          controller: true,
+          blockOwnerDeletion: true,
+        },
+      ],
+    },
+    spec: {
+      restartPolicy: 'Never',
+      terminationGracePeriodSeconds: powerDownSeconds(vm.spec) + secondsAfterPowerDown,
+      automountServiceAccountToken: false,
+      enableServiceLinks: false,
+      securityContext: {
+        runAsNonRoot: true,
+        runAsUser: 65532,
+        runAsGroup: 65532,
+        seccompProfile: { type: 'RuntimeDefault' },
+      },
+      readinessGates: [{ conditionType: guestRunningCondition }],
+      tolerations,
+      ...(Object.keys(nodeSelector).length === 0 ? {} : { nodeSelector }),
+      affinity: affinityOf({ virtualMachineName: vm.name, nodeName: target?.nodeName, avoidNode: options.avoidNode }),
+      containers: [container(options)],
+      volumes: [
+        { name: runVolumeName, emptyDir: { medium: 'Memory', sizeLimit: `${runVolumeMiB}Mi` } },
+        ...firmwareFiles(hardware.firmware).map(({ volumeName, hostPath }) => ({
+          name: volumeName,
+          hostPath: { path: hostPath, type: 'File' },
+        })),
+      ],
+    },
+  };
+}
+
+function container({ vm, hardware, role, qemuImage, paused }: VirtualMachinePodOptions): Container {
+  const files = firmwareFiles(hardware.firmware);
+  const memory = String(hardware.memoryBytes + overheadBytes(hardware));
+  const seconds = powerDownSeconds(vm.spec);
+  return {
+    name: 'qemu',
+    image: qemuImage,
+    imagePullPolicy: 'IfNotPresent',
+    command: ['qemu-system-x86_64'],
+    args: qemuArguments(hardware, { incoming: role === 'target', paused, name: `${vm.namespace}/${vm.name}` }),
+    workingDir: runFolder,
+    env: files.map(({ variable, mountPath }) => ({ name: variable, value: mountPath })),
+    resources: { requests: { cpu: String(hardware.cpu.cores), memory }, limits: { memory } },
+    // When a state cannot be loaded, QEMU 7.2 says why on stderr only.
+    terminationMessagePolicy: 'FallbackToLogsOnError',
+    // SIGTERM ends QEMU at once; during the sleep the agent powers the guest down. Older API servers refuse a sleep of 0.
+    ...(seconds === 0 ? {} : { lifecycle: { preStop: { sleep: { seconds } } } }),
+    securityContext: {
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+      capabilities: { drop: ['ALL'] },
+    },
+    volumeMounts: [
+      { name: runVolumeName, mountPath: runFolder },
+      ...files.map(({ volumeName, mountPath }) => ({ name: volumeName, mountPath, readOnly: true })),
+    ],
+  };
+}
+
+function powerDownSeconds({ terminationGracePeriodSeconds = 30 }: VirtualMachineSpec): number {
+  return terminationGracePeriodSeconds;
+}
