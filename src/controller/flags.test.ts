@@ -1,0 +1,40 @@
+import { expect, test } from 'vitest';
+import { parseFlags } from './flags.ts';
+
+test('an image is enough', () => {
+  expect(parseFlags(['--qemu-image', 'qemu:1'])).toEqual({
+    kubeconfig: undefined,
+    accelerator: 'kvm',
+    qemuImage: 'qemu:1',
+    namespace: 'vmferry-system',
+    leaderElect: true,
+    healthPort: 0,
+  });
+});
+
+test('everything can be said', () => {
+  const args = '--qemu-image=i --kubeconfig k --accelerator=tcg --namespace n --no-leader-elect --health-port 8081';
+  expect(parseFlags(args.split(' '))).toEqual({
+    kubeconfig: 'k',
+    accelerator: 'tcg',
+    qemuImage: 'i',
+    namespace: 'n',
+    leaderElect: false,
+    healthPort: 8081,
+  });
+});
+
+test('asking for help asks for nothing else', () => {
+  expect(parseFlags(['--help'])).toBeUndefined();
+});
+
+test.each([
+  [['--qemu-image', 'i', '--accelerator', 'xen'], '--accelerator must be kvm or tcg, not "xen".'],
+  [[], '--qemu-image is required: the container image of the VM pods.'],
+  [['--qemu-image', 'i', '--health-port', '-1'], /--health-port/],
+  [['--qemu-image', 'i', '--health-port=70000'], '--health-port must be a port number from 0 to 65535, not "70000".'],
+  [['--qemu-image', 'i', '--colour'], "Unknown option '--colour'."],
+  [['--qemu-image', 'i', 'more'], /^Unexpected argument 'more'\.$/],
+])('%j is refused in one sentence', (args, message) => {
+  expect(() => parseFlags(args)).toThrow(message);
+});

@@ -1,0 +1,64 @@
+import { parseArgs } from 'node:util';
+
+export interface Flags {
+  readonly kubeconfig: string | undefined;
+  readonly accelerator: 'kvm' | 'tcg';
+  readonly qemuImage: string;
+  readonly namespace: string;
+  readonly leaderElect: boolean;
+  readonly healthPort: number;
+}
+
+export const usage = `Usage: vmferry-controller --qemu-image IMAGE [flags]
+
+  --kubeconfig FILE         the cluster; else KUBECONFIG, else the service account of this pod
+  --qemu-image IMAGE        container image of the VM pods
+  --accelerator kvm|tcg     how QEMU executes guests, the same on every node (default kvm)
+  --namespace NAME          namespace of the leader election lease (default vmferry-system)
+  --[no-]leader-elect       work only while holding the lease (default on)
+  --health-port PORT        serve /healthz and /readyz there; 0 is off (default 0)
+`;
+
+/**
+ * The controller's command line; undefined when it only asks for help.
+ * @throws Error whose message is one sentence for the person at the terminal.
+ */
+export function parseFlags(args: readonly string[]): Flags | undefined {
+  const values = parse(args);
+  if (values.help) return undefined;
+  const { accelerator, namespace } = values;
+  if (accelerator !== 'kvm' && accelerator !== 'tcg') {
+    throw new Error(`--accelerator must be kvm or tcg, not "${accelerator}".`);
+  }
+  const qemuImage = values['qemu-image'];
+  if (!qemuImage) throw new Error('--qemu-image is required: the container image of the VM pods.');
+  const healthPort = Number(values['health-port']);
+  if (!/^\d+$/.test(values['health-port']) || healthPort > 65_535) {
+    throw new Error(`--health-port must be a port number from 0 to 65535, not "${values['health-port']}".`);
+  }
+  const { kubeconfig } = values;
+  return { kubeconfig, accelerator, qemuImage, namespace, leaderElect: values['leader-elect'], healthPort };
+}
+
+function parse(args: readonly string[]) {
+  try {
+    const { values } = parseArgs({
+      args: [...args],
+      allowNegative: true,
+      options: {
+        kubeconfig: { type: 'string' },
+        'qemu-image': { type: 'string' },
+        accelerator: { type: 'string', default: 'kvm' },
+        namespace: { type: 'string', default: 'vmferry-system' },
+        'leader-elect': { type: 'boolean', default: true },
+        'health-port': { type: 'string', default: '0' },
+        help: { type: 'boolean', short: 'h', default: false },
+      },
+    });
+    return values;
+  } catch (error) {
+    // Node's own second sentence is advice that does not apply here.
+    const [sentence = 'The flags cannot be read'] = (error as Error).message.split(/\.(?:\s|$)/);
+    throw new Error(`${sentence}.`, { cause: error });
+  }
+}

@@ -1,0 +1,113 @@
+/** The controller process: caches first, then the lease, then the reconcilers. */
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { hostname } from 'node:os';
+import { labels } from '../api/labels.ts';
+import { virtualMachineMigrations, virtualMachines } from '../api/objects.ts';
+import { KubeClient } from '../kube/client.ts';
+import { type Pod, pods } from '../kube/core-resources.ts';
+import { EventRecorder } from '../kube/events.ts';
+import { Informer } from '../kube/informer.ts';
+import { LeaderElection } from '../kube/leader-election.ts';
+import { type KubeConfig, KubeTransport, loadKubeConfig } from '../kube/transport.ts';
+import { startHealthServer } from '../observability/health.ts';
+import { createLogger, type Logger } from '../observability/logger.ts';
+import { runProcess } from '../observability/shutdown.ts';
+import type { ControllerContext } from './context.ts';
+import { type Flags, parseFlags, usage } from './flags.ts';
+import { createMigrationController } from './migration/reconciler.ts';
+import { createVirtualMachineController } from './virtual-machine/reconciler.ts';
+
+async function main(args: readonly string[]): Promise<number> {
+  let flags: Flags | undefined;
+  let config: KubeConfig;
+  try {
+    flags = parseFlags(args);
+    if (flags === undefined) {
+      process.stdout.write(usage);
+      return 0;
+    }
+    config = loadKubeConfig(flags.kubeconfig);
+  } catch (error) {
+    process.stderr.write(`vmferry-controller: ${(error as Error).message}\n`);
+    return 2;
+  }
+  const logger = createLogger({ name: 'vmferry-controller' });
+  return runProcess({ logger }, (signal, resources) => run(config, flags, logger, signal, resources));
+}
+
+async function run(
+  config: KubeConfig,
+  flags: Flags,
+  logger: Logger,
+  signal: AbortSignal,
+  resources: AsyncDisposableStack,
+): Promise<void> {
+  const transport = resources.use(new KubeTransport(config, { userAgent: 'vmferry-controller' }));
+  const client = new KubeClient(transport);
+  let warm = false;
+  resources.use(await startHealthServer({ port: flags.healthPort, ready: () => warm }));
+  // Disposed of in reverse order: the reconcilers stop before the lease is given back.
+  const election = flags.leaderElect ? resources.use(createElection(client, flags.namespace, logger)) : undefined;
+  const context = createContext(client, flags, logger, resources);
+  const controllers = [createVirtualMachineController(context), createMigrationController(context)];
+  for (const controller of controllers) resources.use(controller);
+
+  // A standby keeps its caches warm, so that it takes over at once; what changes meanwhile waits in the queues.
+  const informers = [context.virtualMachines, context.migrations, context.pods];
+  for (const informer of informers) informer.start();
+  await Promise.all(informers.map((informer) => informer.synced(signal)));
+  warm = true;
+  logger.info('Caches are warm');
+  await election?.acquire(signal);
+  logger.info({ leaderElect: flags.leaderElect }, 'Reconciling');
+  for (const controller of controllers) controller.start();
+  if (!signal.aborted) await once(signal, 'abort');
+}
+
+function createContext(
+  client: KubeClient,
+  flags: Flags,
+  logger: Logger,
+  resources: AsyncDisposableStack,
+): ControllerContext {
+  const source = { reportingController: 'vmferry.io/controller', reportingInstance: hostname() };
+  const indexes = {
+    virtualMachine: ({ metadata }: Pod) => [`${metadata.namespace}/${metadata.labels?.[labels.virtualMachine]}`],
+    migration: ({ metadata }: Pod) => optional(metadata.labels?.[labels.migration]),
+  };
+  return {
+    client,
+    virtualMachines: resources.use(new Informer(client, virtualMachines, { logger })),
+    migrations: resources.use(
+      new Informer(client, virtualMachineMigrations, {
+        logger,
+        indexes: { virtualMachine: ({ metadata, spec }) => [`${metadata.namespace}/${spec.virtualMachineName}`] },
+      }),
+    ),
+    pods: resources.use(new Informer(client, pods, { logger, labelSelector: labels.virtualMachine, indexes })),
+    recorder: resources.use(new EventRecorder(client, source)),
+    logger,
+    options: { accelerator: flags.accelerator, qemuImage: flags.qemuImage },
+    now: Date.now,
+  };
+}
+
+function createElection(client: KubeClient, namespace: string, logger: Logger): LeaderElection {
+  return new LeaderElection(client, {
+    lease: { namespace, name: 'vmferry-controller' },
+    identity: `${hostname()}_${randomUUID()}`,
+    logger,
+    // Another replica may lead already: nothing more may be written, also not in the course of an orderly end.
+    onLost: (error) => {
+      logger.fatal({ err: error }, 'Leadership lost');
+      process.exit(1);
+    },
+  });
+}
+
+function optional(value: string | undefined): string[] {
+  return value === undefined ? [] : [value];
+}
+
+process.exit(await main(process.argv.slice(2)));
