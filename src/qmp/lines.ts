@@ -38,7 +38,7 @@ export class LineSplitter {
     this.#parts = [];
     this.#length = 0;
     try {
-      return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+      return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
     } catch (cause) {
       throw new QmpProtocolViolation('QMP line that is not UTF-8', { cause });
     }
