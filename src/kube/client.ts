@@ -1,5 +1,5 @@
 import { ApiError, isExpired, type Status } from './errors.ts';
-import type { Draft, KubeObject, ObjectRef, Resource } from './resource.ts';
+import type { Draft, KubeObject, ObjectMeta, ObjectRef, Resource } from './resource.ts';
 import type { ApiRequest, KubeTransport } from './transport.ts';
 
 export type JsonPatchOperation =

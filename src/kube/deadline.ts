@@ -6,11 +6,10 @@ export class Deadline implements Disposable {
   readonly #abort = new AbortController();
   readonly #cleanups: (() => void)[] = [];
   #timer: NodeJS.Timeout | undefined;
-  #endsAt = 0;
+  #endsAt = Number.POSITIVE_INFINITY;
 
-  /** @param reason makes what the signal aborts with when the time is up */
-  constructor(milliseconds: number, signals: readonly (AbortSignal | undefined)[], reason: () => Error) {
-    this.restart(milliseconds, reason);
+  /** No time is set before the first `restart`. */
+  constructor(signals: readonly (AbortSignal | undefined)[]) {
     for (const signal of signals) if (signal) this.#follow(signal);
   }
 
@@ -23,10 +22,12 @@ export class Deadline implements Disposable {
     return this.#endsAt - performance.now();
   }
 
-  restart(milliseconds: number, reason: () => Error): void {
+  /** The time is up `milliseconds` from now. @param reason makes what the signal then aborts with */
+  restart(milliseconds: number, reason: () => Error): this {
     clearTimeout(this.#timer);
     this.#endsAt = performance.now() + milliseconds;
     this.#timer = setTimeout(() => this.#abort.abort(reason()), milliseconds);
+    return this;
   }
 
   [Symbol.dispose](): void {

@@ -129,9 +129,8 @@ export class KubeTransport implements AsyncDisposable {
 
   #deadline(call: ApiRequest): Deadline {
     const timeout = this.#options.requestTimeoutMilliseconds ?? 10_000;
-    return new Deadline(timeout, [call.signal, this.#closing.signal], () =>
-      timedOut(call, 'was not answered within', timeout),
-    );
+    const deadline = new Deadline([call.signal, this.#closing.signal]);
+    return deadline.restart(timeout, () => timedOut(call, 'was not answered within', timeout));
   }
 
   /** Resolves with the head of the answer. */
