@@ -23,6 +23,8 @@ export interface GuestScope extends Pick<GuestFacts, 'wish' | 'gracePeriodMillis
 /** What the look has left to do for others. */
 export interface GuestLook {
   readonly report?: GuestReport;
+  /** QEMU is there and answers. */
+  readonly answers: boolean;
   /** Milliseconds; 0 after something was done. */
   readonly lookAgainAfter?: number;
 }
@@ -62,14 +64,19 @@ const executors: { [K in GuestEffect['kind']]: Executor<K> } = {
  * @throws QmpError when QEMU refuses or drops a command; the errors of `Qemu.presence` and of the state directory.
  */
 export async function attendGuest(scope: GuestScope): Promise<GuestLook> {
-  const { effects, report, lookAgainAfter } = guestStep(await gatherFacts(scope));
+  const facts = await gatherFacts(scope);
+  const { effects, report, lookAgainAfter } = guestStep(facts);
   for (const effect of effects) {
     if (effect.kind !== 'notePowerDown') scope.logger.info({ podUID: scope.qemu.podUID }, `Guest: ${effect.kind}`);
     const executor = executors[effect.kind] as Executor<typeof effect.kind>;
     await executor(scope, effect);
   }
   const wait = effects.length > 0 ? 0 : lookAgainAfter;
-  return { ...(report === undefined ? {} : { report }), ...(wait === undefined ? {} : { lookAgainAfter: wait }) };
+  return {
+    answers: facts.qemu.presence === 'present',
+    ...(report === undefined ? {} : { report }),
+    ...(wait === undefined ? {} : { lookAgainAfter: wait }),
+  };
 }
 
 async function gatherFacts(scope: GuestScope): Promise<GuestFacts> {

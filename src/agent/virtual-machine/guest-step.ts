@@ -62,9 +62,9 @@ type Plan = Omit<GuestStep, 'report'>;
 /** How long to wait before, in milliseconds. */
 export const waits = {
   /** QEMU's own start; there is no event for it. */
-  start: 200,
+  start: 100,
   /** One that does not answer is asked again. */
-  answer: 1_000,
+  answer: 200,
   /** Migration blockers come and go without an event. */
   blockers: 60_000,
   /** A guest that has not booted far enough misses the button. */

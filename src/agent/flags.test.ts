@@ -1,0 +1,35 @@
+import { hostname } from 'node:os';
+import { expect, test } from 'vitest';
+import { parseFlags } from './flags.ts';
+
+test('on a node of the kubelet nothing needs to be said', () => {
+  expect(parseFlags([])).toEqual({
+    nodeName: hostname(),
+    kubeconfig: undefined,
+    podsDirectory: '/var/lib/kubelet/pods',
+    stateDirectory: '/run/vmferry',
+    healthPort: 0,
+  });
+});
+
+test('everything can be said', () => {
+  const said = ['--node-name=n', '--kubeconfig=/k', '--pods-directory=/p', '--state-directory=/s', '--health-port=1'];
+  expect(parseFlags(said)).toEqual({
+    nodeName: 'n',
+    kubeconfig: '/k',
+    podsDirectory: '/p',
+    stateDirectory: '/s',
+    healthPort: 1,
+  });
+});
+
+test.each([
+  [['--pods-directory', 'pods'], '--pods-directory must be an absolute path.'],
+  [['--node-name='], '--node-name must not be empty.'],
+  [['--health-port', '70000'], '--health-port must be a port number from 0 to 65535, not "70000".'],
+  [['--nodename', 'n'], "Unknown option '--nodename'."],
+])('%j is refused in one sentence', (args, sentence) => {
+  expect(() => parseFlags(args)).toThrow(sentence);
+});
+
+test('help is help', () => expect(parseFlags(['--help'])).toBeUndefined());

@@ -1,0 +1,64 @@
+import { hostname } from 'node:os';
+import { parseArgs } from 'node:util';
+
+export interface Flags {
+  readonly nodeName: string;
+  readonly kubeconfig: string | undefined;
+  readonly podsDirectory: string;
+  readonly stateDirectory: string;
+  readonly healthPort: number;
+}
+
+export const usage = `Usage: vmferry-agent [flags]
+
+  --node-name NAME          the node this agent works on (default the host's name)
+  --kubeconfig FILE         the cluster; else KUBECONFIG, else the service account of this pod
+  --pods-directory FOLDER   where the node keeps its pods' volumes (default /var/lib/kubelet/pods)
+  --state-directory FOLDER  what outlives a restart of the agent; on a tmpfs (default /run/vmferry)
+  --health-port PORT        serve /healthz and /readyz there; 0 is off (default 0)
+`;
+
+/**
+ * The agent's command line; undefined when it only asks for help.
+ * @throws Error whose message is one sentence for the person at the terminal.
+ */
+export function parseFlags(args: readonly string[]): Flags | undefined {
+  const values = parse(args);
+  if (values.help) return undefined;
+  for (const folder of ['pods-directory', 'state-directory'] as const) {
+    if (!values[folder].startsWith('/')) throw new Error(`--${folder} must be an absolute path.`);
+  }
+  if (values['node-name'] === '') throw new Error('--node-name must not be empty.');
+  const healthPort = Number(values['health-port']);
+  if (!/^\d+$/.test(values['health-port']) || healthPort > 65_535) {
+    throw new Error(`--health-port must be a port number from 0 to 65535, not "${values['health-port']}".`);
+  }
+  return {
+    nodeName: values['node-name'],
+    kubeconfig: values.kubeconfig,
+    podsDirectory: values['pods-directory'],
+    stateDirectory: values['state-directory'],
+    healthPort,
+  };
+}
+
+function parse(args: readonly string[]) {
+  try {
+    const { values } = parseArgs({
+      args: [...args],
+      options: {
+        'node-name': { type: 'string', default: hostname() },
+        kubeconfig: { type: 'string' },
+        'pods-directory': { type: 'string', default: '/var/lib/kubelet/pods' },
+        'state-directory': { type: 'string', default: '/run/vmferry' },
+        'health-port': { type: 'string', default: '0' },
+        help: { type: 'boolean', short: 'h', default: false },
+      },
+    });
+    return values;
+  } catch (error) {
+    // Node's own second sentence is advice that does not apply here.
+    const [sentence = 'The flags cannot be read'] = (error as Error).message.split(/\.(?:\s|$)/);
+    throw new Error(`${sentence}.`, { cause: error });
+  }
+}

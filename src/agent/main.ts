@@ -1,0 +1,92 @@
+/** The agent process, one per node. Its end and its return leave every QEMU alone: what it must know then is in QEMU, in the API and in its state directory. */
+import { once } from 'node:events';
+import { labels } from '../api/labels.ts';
+import { virtualMachineMigrations, virtualMachines } from '../api/objects.ts';
+import { KubeClient } from '../kube/client.ts';
+import { pods } from '../kube/core-resources.ts';
+import { Informer } from '../kube/informer.ts';
+import { type KubeConfig, KubeTransport, loadKubeConfig } from '../kube/transport.ts';
+import { startHealthServer } from '../observability/health.ts';
+import { createLogger, type Logger } from '../observability/logger.ts';
+import { runProcess } from '../observability/shutdown.ts';
+import type { AgentContext } from './context.ts';
+import { type Flags, parseFlags, usage } from './flags.ts';
+import { startMigrationAgent } from './migration/agent.ts';
+import { startPodCleanup } from './pod-cleanup.ts';
+import { PodQueue } from './pod-queue.ts';
+import { QemuRegistry } from './qemu/registry.ts';
+import { StateDirectory } from './state-directory.ts';
+import { startVirtualMachineAgent } from './virtual-machine/agent.ts';
+
+async function main(args: readonly string[]): Promise<number> {
+  let flags: Flags | undefined;
+  let config: KubeConfig;
+  try {
+    flags = parseFlags(args);
+    if (flags === undefined) {
+      process.stdout.write(usage);
+      return 0;
+    }
+    config = loadKubeConfig(flags.kubeconfig);
+  } catch (error) {
+    process.stderr.write(`vmferry-agent: ${(error as Error).message}\n`);
+    return 2;
+  }
+  const logger = createLogger({ name: 'vmferry-agent' }).child({ node: flags.nodeName });
+  return runProcess({ logger }, (signal, resources) => run(config, flags, logger, signal, resources));
+}
+
+async function run(
+  config: KubeConfig,
+  flags: Flags,
+  logger: Logger,
+  signal: AbortSignal,
+  resources: AsyncDisposableStack,
+): Promise<void> {
+  let warm = false;
+  resources.use(await startHealthServer({ port: flags.healthPort, ready: () => warm }));
+  const context = await createContext(config, flags, logger, resources);
+  // Pods first: what is decided on a VM or a migration looks at its pods. Then whoever listens, then what there is to listen to.
+  context.pods.start();
+  await context.pods.synced(signal);
+  resources.use(startVirtualMachineAgent(context));
+  resources.use(startMigrationAgent(context));
+  const informers = [context.virtualMachines, context.outgoing, context.incoming];
+  for (const informer of informers) informer.start();
+  await Promise.all(informers.map((informer) => informer.synced(signal)));
+  resources.use(await startPodCleanup(context));
+  warm = true;
+  logger.info({ podsDirectory: flags.podsDirectory, stateDirectory: flags.stateDirectory }, 'Looking after this node');
+  if (!signal.aborted) await once(signal, 'abort');
+}
+
+async function createContext(
+  config: KubeConfig,
+  { nodeName, podsDirectory, stateDirectory }: Flags,
+  logger: Logger,
+  resources: AsyncDisposableStack,
+): Promise<AgentContext> {
+  const state = await StateDirectory.open(stateDirectory);
+  const transport = resources.use(new KubeTransport(config, { userAgent: 'vmferry-agent' }));
+  const client = new KubeClient(transport);
+  const selected = (field: string) => ({ logger, fieldSelector: `${field}=${nodeName}` });
+  const migrations = (field: string) =>
+    resources.use(new Informer(client, virtualMachineMigrations, selected(`status.${field}`)));
+  return {
+    nodeName,
+    client,
+    transport,
+    virtualMachines: resources.use(new Informer(client, virtualMachines, selected('status.placement.nodeName'))),
+    pods: resources.use(
+      new Informer(client, pods, { ...selected('spec.nodeName'), labelSelector: labels.virtualMachine }),
+    ),
+    outgoing: migrations('sourceNode'),
+    incoming: migrations('targetNode'),
+    qemus: resources.use(new QemuRegistry({ podsDirectory, state, logger })),
+    state,
+    podQueue: new PodQueue(),
+    logger,
+  };
+}
+
+process.exit(await main(process.argv.slice(2)));
