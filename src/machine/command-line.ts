@@ -71,9 +71,9 @@ function firmwareArguments(firmware: HardwareDefinition['firmware']): string[] {
 
 function networkArguments(network: HardwareDefinition['networks'][number]): string[] {
   const { name, macAddress, pciAddress } = network;
-  const device = `virtio-net-pci,id=net-${name},netdev=${name},mac=${macAddress},bus=pcie.0,addr=${pciAddress}`;
+  const device = `virtio-net-pci,id=net-${name},netdev=user-${name},mac=${macAddress},bus=pcie.0,addr=${pciAddress}`;
   // No option ROM: nothing boots from the network, and a ROM of another size would make the machines differ.
-  return ['-netdev', `user,id=${name}`, '-device', `${device},romfile=`];
+  return ['-netdev', `user,id=user-${name}`, '-device', `${device},romfile=`];
 }
 
 /** A literal value within `-option key=value,…`, where QEMU reads two commas as one. */

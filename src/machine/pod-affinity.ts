@@ -1,9 +1,15 @@
 import { labels } from '../api/labels.ts';
 
+interface NodeRequirement {
+  key: string;
+  operator: 'In' | 'NotIn';
+  values: string[];
+}
+
 export interface PodAffinity {
   nodeAffinity?: {
     requiredDuringSchedulingIgnoredDuringExecution: {
-      nodeSelectorTerms: { matchFields: { key: string; operator: 'In' | 'NotIn'; values: string[] }[] }[];
+      nodeSelectorTerms: { matchFields?: NodeRequirement[]; matchExpressions?: NodeRequirement[] }[];
     };
   };
   podAntiAffinity: {
@@ -18,25 +24,40 @@ interface Placement {
   readonly virtualMachineName: string;
   readonly nodeName: string | undefined;
   readonly avoidNode: string | undefined;
+  /** Labels that the node must carry beside those of the pod's own node selector. */
+  readonly nodeLabels: Readonly<Record<string, string>>;
 }
 
 /**
  * Where a VM's pod may go. A node is asked for by its name as an affinity, never as `spec.nodeName`: the scheduler then still sees
  * to taints and room. Never beside another pod of the VM: both would fight for the same files, and a move must be one.
  */
-export function affinityOf({ virtualMachineName, nodeName, avoidNode }: Placement): PodAffinity {
-  const matchFields = [
-    ...(nodeName === undefined ? [] : [{ key: 'metadata.name', operator: 'In' as const, values: [nodeName] }]),
-    ...(avoidNode === undefined ? [] : [{ key: 'metadata.name', operator: 'NotIn' as const, values: [avoidNode] }]),
+export function affinityOf({ virtualMachineName, nodeName, avoidNode, nodeLabels }: Placement): PodAffinity {
+  const matchFields: NodeRequirement[] = [
+    ...(nodeName === undefined ? [] : [named('In', nodeName)]),
+    ...(avoidNode === undefined ? [] : [named('NotIn', avoidNode)]),
   ];
+  const matchExpressions = Object.entries(nodeLabels).map(
+    ([key, value]): NodeRequirement => ({ key, operator: 'In', values: [value] }),
+  );
+  const term = {
+    ...(matchFields.length === 0 ? {} : { matchFields }),
+    ...(matchExpressions.length === 0 ? {} : { matchExpressions }),
+  };
+  const required = { nodeSelectorTerms: [term] };
   const antiAffinity = {
     labelSelector: { matchLabels: { [labels.virtualMachine]: virtualMachineName } },
     topologyKey: 'kubernetes.io/hostname',
   };
   return {
-    ...(matchFields.length === 0
+    // A term without requirements matches no node at all.
+    ...(Object.keys(term).length === 0
       ? {}
-      : { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: [{ matchFields }] } } }),
+      : { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: required } }),
     podAntiAffinity: { requiredDuringSchedulingIgnoredDuringExecution: [antiAffinity] },
   };
+}
+
+function named(operator: 'In' | 'NotIn', nodeName: string): NodeRequirement {
+  return { key: 'metadata.name', operator, values: [nodeName] };
 }

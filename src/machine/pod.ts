@@ -117,7 +117,7 @@ const tolerations = ['not-ready', 'unreachable'].map((condition) => ({
 
 export function virtualMachinePod(options: VirtualMachinePodOptions): Pod {
   const { vm, hardware, podName, role, migration, target } = options;
-  const nodeSelector = { ...vm.spec.nodeSelector, ...target?.nodeSelector };
+  const { nodeSelector = {} } = vm.spec;
   return {
     apiVersion: 'v1',
     kind: 'Pod',
@@ -158,7 +158,12 @@ export function virtualMachinePod(options: VirtualMachinePodOptions): Pod {
       readinessGates: [{ conditionType: guestRunningCondition }],
       tolerations,
       ...(Object.keys(nodeSelector).length === 0 ? {} : { nodeSelector }),
-      affinity: affinityOf({ virtualMachineName: vm.name, nodeName: target?.nodeName, avoidNode: options.avoidNode }),
+      affinity: affinityOf({
+        virtualMachineName: vm.name,
+        nodeName: target?.nodeName,
+        avoidNode: options.avoidNode,
+        nodeLabels: target?.nodeSelector ?? {},
+      }),
       containers: [container(options)],
       volumes: [
         { name: runVolumeName, emptyDir: { medium: 'Memory', sizeLimit: `${runVolumeMiB}Mi` } },

@@ -1,0 +1,117 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { anyAccelerator, anySpec, exampleSpec, uid } from './examples.testing.ts';
+import { defineHardware } from './hardware.ts';
+import { virtualMachinePod } from './pod.ts';
+import { parseQuantity } from './quantity.ts';
+
+const vm = { name: 'web', namespace: 'default', uid, spec: exampleSpec };
+const hardware = defineHardware({ uid, spec: exampleSpec }, { accelerator: 'tcg' });
+const start = { vm, hardware, podName: 'web-1', role: 'start', qemuImage: 'vmferry-qemu:1', paused: false } as const;
+const target = { ...start, podName: 'web-m', role: 'target', migration: { uid: 'm', attempt: 2 } } as const;
+
+describe('what a pod is born with', () => {
+  test('it belongs to the VM, in either role, and is held until its QEMU is proven gone', () => {
+    for (const options of [start, target]) {
+      const { metadata } = virtualMachinePod(options);
+      expect(metadata.finalizers).toEqual(['vmferry.io/guest']);
+      expect(metadata.ownerReferences).toMatchObject([{ kind: 'VirtualMachine', uid, controller: true }]);
+      expect(metadata.annotations).toEqual({ 'vmferry.io/hardware-hash': hardware.hash });
+    }
+  });
+
+  test('labels tell its VM, its role, and the migration that made it', () => {
+    const role = (name: string) => ({ 'vmferry.io/virtual-machine': 'web', 'vmferry.io/role': name });
+    expect(virtualMachinePod(start).metadata.labels).toEqual(role('start'));
+    const migration = { 'vmferry.io/migration': 'm', 'vmferry.io/attempt': '2' };
+    expect(virtualMachinePod(target).metadata.labels).toEqual({ ...role('target'), ...migration });
+  });
+
+  test('it survives a node that does not answer, and tolerates nothing else', () => {
+    expect(virtualMachinePod(start).spec.tolerations).toEqual([
+      { key: 'node.kubernetes.io/not-ready', operator: 'Exists', effect: 'NoExecute' },
+      { key: 'node.kubernetes.io/unreachable', operator: 'Exists', effect: 'NoExecute' },
+    ]);
+  });
+
+  test('files of the node are mounted for reading and named by variables', () => {
+    const { containers, volumes } = virtualMachinePod(start).spec;
+    expect(containers[0]?.env).toEqual([
+      { name: 'KERNEL', value: '/vmferry/kernel' },
+      { name: 'INITRD', value: '/vmferry/initrd' },
+    ]);
+    expect(containers[0]?.volumeMounts).toContainEqual({
+      name: 'kernel',
+      mountPath: '/vmferry/kernel',
+      readOnly: true,
+    });
+    expect(volumes).toContainEqual({ name: 'kernel', hostPath: { path: '/boot/vmlinuz', type: 'File' } });
+  });
+
+  test('sockets lie in the memory-backed volume that QEMU works in', () => {
+    const { containers, volumes } = virtualMachinePod(start).spec;
+    expect(containers[0]?.volumeMounts).toContainEqual({ name: 'run', mountPath: containers[0]?.workingDir });
+    expect(volumes).toContainEqual({ name: 'run', emptyDir: { medium: 'Memory', sizeLimit: '4Mi' } });
+  });
+});
+
+describe('the time to power down', () => {
+  const podFor = (terminationGracePeriodSeconds: number) => {
+    const { spec } = virtualMachinePod({
+      ...start,
+      vm: { ...vm, spec: { ...exampleSpec, terminationGracePeriodSeconds } },
+    });
+    return [spec.terminationGracePeriodSeconds, spec.containers[0]?.lifecycle?.preStop.sleep.seconds];
+  };
+  test('is slept away before SIGTERM', () => expect(podFor(60)).toEqual([65, 60]));
+  test('of zero needs no sleep', () => expect(podFor(0)).toEqual([5, undefined]));
+});
+
+describe('where a pod may go', () => {
+  const affinity = (options: object) => virtualMachinePod({ ...target, ...options }).spec.affinity;
+  const fields = (options: object) =>
+    affinity(options).nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms;
+
+  test('anywhere but beside another pod of the VM', () => {
+    expect(affinity({})).toEqual({
+      podAntiAffinity: {
+        requiredDuringSchedulingIgnoredDuringExecution: [
+          {
+            labelSelector: { matchLabels: { 'vmferry.io/virtual-machine': 'web' } },
+            topologyKey: 'kubernetes.io/hostname',
+          },
+        ],
+      },
+    });
+  });
+
+  test('to a named node, through the scheduler', () => {
+    expect(fields({ target: { nodeName: 'b' }, avoidNode: 'a' })).toEqual([
+      {
+        matchFields: [
+          { key: 'metadata.name', operator: 'In', values: ['b'] },
+          { key: 'metadata.name', operator: 'NotIn', values: ['a'] },
+        ],
+      },
+    ]);
+  });
+
+  test('to nodes that both the VM and the migration select', () => {
+    const selecting = { ...vm, spec: { ...exampleSpec, nodeSelector: { zone: 'a' } } };
+    const options = { vm: selecting, target: { nodeSelector: { zone: 'b' } } };
+    expect(virtualMachinePod({ ...target, ...options }).spec.nodeSelector).toEqual({ zone: 'a' });
+    expect(fields(options)).toEqual([{ matchExpressions: [{ key: 'zone', operator: 'In', values: ['b'] }] }]);
+  });
+});
+
+test('memory is guaranteed, and is more than the guest has', () => {
+  fc.assert(
+    fc.property(anySpec, anyAccelerator, (spec, accelerator) => {
+      const definition = defineHardware({ uid, spec }, { accelerator });
+      const pod = virtualMachinePod({ ...start, vm: { ...vm, spec }, hardware: definition });
+      const { requests, limits } = pod.spec.containers[0]?.resources ?? { requests: {}, limits: {} };
+      const limit = parseQuantity(limits.memory ?? '0');
+      return requests.memory === limits.memory && limit > definition.memoryBytes + definition.memoryBytes / 512;
+    }),
+  );
+});
