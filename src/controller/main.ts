@@ -2,18 +2,13 @@
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { hostname } from 'node:os';
-import { labels } from '../api/labels.ts';
-import { virtualMachineMigrations, virtualMachines } from '../api/objects.ts';
 import { KubeClient } from '../kube/client.ts';
-import { type Pod, pods } from '../kube/core-resources.ts';
-import { EventRecorder } from '../kube/events.ts';
-import { Informer } from '../kube/informer.ts';
 import { LeaderElection } from '../kube/leader-election.ts';
 import { type KubeConfig, KubeTransport, loadKubeConfig } from '../kube/transport.ts';
 import { startHealthServer } from '../observability/health.ts';
 import { createLogger, type Logger } from '../observability/logger.ts';
 import { runProcess } from '../observability/shutdown.ts';
-import type { ControllerContext } from './context.ts';
+import { createContext } from './context.ts';
 import { type Flags, parseFlags, usage } from './flags.ts';
 import { createMigrationController } from './migration/reconciler.ts';
 import { createVirtualMachineController } from './virtual-machine/reconciler.ts';
@@ -65,34 +60,6 @@ async function run(
   if (!signal.aborted) await once(signal, 'abort');
 }
 
-function createContext(
-  client: KubeClient,
-  flags: Flags,
-  logger: Logger,
-  resources: AsyncDisposableStack,
-): ControllerContext {
-  const source = { reportingController: 'vmferry.io/controller', reportingInstance: hostname() };
-  const indexes = {
-    virtualMachine: ({ metadata }: Pod) => [`${metadata.namespace}/${metadata.labels?.[labels.virtualMachine]}`],
-    migration: ({ metadata }: Pod) => optional(metadata.labels?.[labels.migration]),
-  };
-  return {
-    client,
-    virtualMachines: resources.use(new Informer(client, virtualMachines, { logger })),
-    migrations: resources.use(
-      new Informer(client, virtualMachineMigrations, {
-        logger,
-        indexes: { virtualMachine: ({ metadata, spec }) => [`${metadata.namespace}/${spec.virtualMachineName}`] },
-      }),
-    ),
-    pods: resources.use(new Informer(client, pods, { logger, labelSelector: labels.virtualMachine, indexes })),
-    recorder: resources.use(new EventRecorder(client, source)),
-    logger,
-    options: { accelerator: flags.accelerator, qemuImage: flags.qemuImage },
-    now: Date.now,
-  };
-}
-
 function createElection(client: KubeClient, namespace: string, logger: Logger): LeaderElection {
   return new LeaderElection(client, {
     lease: { namespace, name: 'vmferry-controller' },
@@ -104,10 +71,6 @@ function createElection(client: KubeClient, namespace: string, logger: Logger): 
       process.exit(1);
     },
   });
-}
-
-function optional(value: string | undefined): string[] {
-  return value === undefined ? [] : [value];
 }
 
 process.exit(await main(process.argv.slice(2)));

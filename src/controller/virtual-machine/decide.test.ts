@@ -291,6 +291,15 @@ describe('QEMU ended by itself', () => {
     expect(result.status.restarts).toBeUndefined();
   });
 
+  test('a guest that was powered down because somebody deleted its pod is restarted by policy', () => {
+    const status = { ...running.status, guest: { ...guest, powerDownRequestedAt: at(-1_000) } };
+    const pods = [aPod({ container: ended(0), deleting: true })];
+    expect(step({ status, pods, spec: { restartPolicy: 'Never' } }).status).toMatchObject({
+      phase: 'Stopped',
+      lastEnd: { reason: 'PodDeleted' },
+    });
+  });
+
   test('a VM left down by its policy starts again after it was told to stop', () => {
     const down = step({ ...running, pods: [poweredOff], spec: { restartPolicy: 'Never' } });
     const stopped = step({ status: down.status, spec: { restartPolicy: 'Never', powerState: 'Stopped' } });

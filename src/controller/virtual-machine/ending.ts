@@ -24,9 +24,10 @@ const longestBackoffMilliseconds = 5 * 60_000;
  */
 export function endReason(pod: PodFacts, vm: VirtualMachine, stopWanted: boolean): EndReason {
   const guest = vm.status?.guest;
-  const asked = guest?.podUID === pod.uid && guest.powerDownRequestedAt !== undefined;
-  if (stopWanted || asked) return 'StoppedOnRequest';
+  if (stopWanted) return 'StoppedOnRequest';
+  // The agent powers the guest of a pod in deletion down, too: that is the pod's end, not the owner's wish.
   if (pod.deleting) return 'PodDeleted';
+  if (guest?.podUID === pod.uid && guest.powerDownRequestedAt !== undefined) return 'StoppedOnRequest';
   return pod.container.state === 'terminated' && pod.container.exitCode === 0 ? 'GuestPoweredOff' : 'QemuFailed';
 }
 
