@@ -32,7 +32,7 @@ export async function publishSide<S extends keyof Sides>(
   const { namespace, name, uid } = migration.metadata;
   const status = migration.status ?? {};
   const pod = side === 'source' ? status.sourcePod : status.targetPod;
-  const before = status[side];
+  const before: SourceSide | TargetSide | undefined = status[side];
   const current =
     before !== undefined && before.attempt === status.attempt && before.podUID === pod?.uid ? before : undefined;
   const value = {

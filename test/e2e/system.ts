@@ -1,0 +1,97 @@
+/** The whole system as its users meet it: a cluster, its nodes, controller and agents, and kubectl. */
+import type { VirtualMachine, VirtualMachineMigration } from '../../src/api/objects.ts';
+import { KubeClient } from '../../src/kube/client.ts';
+import type { Pod } from '../../src/kube/core-resources.ts';
+import { KubeTransport, loadKubeConfig } from '../../src/kube/transport.ts';
+import { type Cluster, type ClusterOptions, startCluster } from '../cluster/cluster.ts';
+import { until } from '../cluster/waiting.ts';
+import { HeartbeatRecorder } from '../guest/heartbeat-recorder.ts';
+import { guestRom, type MetalGuestOptions } from '../guest/metal/rom.ts';
+import { followConsoles } from './consoles.ts';
+import { apply } from './manifest-files.ts';
+
+export const apiVersion = 'vmferry.io/v1alpha1';
+
+const patience = 60_000;
+
+export class System implements AsyncDisposable {
+  readonly cluster: Cluster;
+  readonly client: KubeClient;
+  readonly #disposals = new AsyncDisposableStack();
+
+  private constructor(cluster: Cluster) {
+    this.cluster = cluster;
+    const transport = this.#disposals.use(new KubeTransport(loadKubeConfig(cluster.adminKubeconfig)));
+    this.client = new KubeClient(transport);
+  }
+
+  static async start(options: ClusterOptions = {}): Promise<System> {
+    const cluster = await startCluster({ nodes: ['node-a', 'node-b'], controller: true, agents: true, ...options });
+    return new System(cluster);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#disposals.disposeAsync();
+    await this.cluster[Symbol.asyncDispose]();
+  }
+
+  /** Applies a bare-metal VM, waits until its guest runs, and records its console from its first byte on. */
+  async startVirtualMachine(
+    name: string,
+    guest: Partial<MetalGuestOptions> = {},
+    spec: object = {},
+  ): Promise<HeartbeatRecorder> {
+    const hostPath = await guestRom({ totalMiB: 16, ...guest });
+    const recorder = this.#disposals.use(new HeartbeatRecorder());
+    this.#disposals.use(followConsoles(this.cluster, this.client, recorder, name));
+    const beating = recorder.waitFor(/T[0-9A-F]{8}/, AbortSignal.timeout(patience));
+    await apply(this.cluster, {
+      apiVersion,
+      kind: 'VirtualMachine',
+      metadata: { name },
+      spec: { memory: `${(guest.totalMiB ?? 16) + 16}Mi`, firmware: { bios: { image: { hostPath } } }, ...spec },
+    });
+    await beating;
+    await this.until(`vm/${name} runs`, async () =>
+      (await this.virtualMachine(name)).status?.phase === 'Running' ? true : undefined,
+    );
+    return recorder;
+  }
+
+  async migrate(name: string, virtualMachineName: string, spec: object = {}): Promise<void> {
+    const metadata = { name };
+    await apply(this.cluster, {
+      apiVersion,
+      kind: 'VirtualMachineMigration',
+      metadata,
+      spec: { virtualMachineName, ...spec },
+    });
+  }
+
+  async virtualMachine(name: string): Promise<VirtualMachine> {
+    return JSON.parse(await this.cluster.kubectl('get', 'vm', name, '-o', 'json'));
+  }
+
+  async migration(name: string): Promise<VirtualMachineMigration> {
+    return JSON.parse(await this.cluster.kubectl('get', 'vmm', name, '-o', 'json'));
+  }
+
+  async pods(): Promise<Pod[]> {
+    return JSON.parse(await this.cluster.kubectl('get', 'pods', '-o', 'json')).items;
+  }
+
+  /** Waits for a migration's end, and for the VM to be free again. */
+  async finished(name: string): Promise<VirtualMachineMigration> {
+    return await this.until(`vmm/${name} has ended and let go of its VM`, async () => {
+      const migration = await this.migration(name);
+      const ended = ['Succeeded', 'Failed', 'Cancelled'].includes(migration.status?.phase ?? '');
+      if (!ended) return undefined;
+      const vm = await this.virtualMachine(migration.spec.virtualMachineName).catch(() => undefined);
+      return vm?.status?.migration?.uid === migration.metadata.uid ? undefined : migration;
+    });
+  }
+
+  async until<T>(what: string, ask: () => T | undefined | Promise<T | undefined>): Promise<T> {
+    return await until(what, patience, ask);
+  }
+}
