@@ -193,9 +193,9 @@ function onCompleted(qemu: PresentQemu, issued: Issued, facts: SourceFacts): Sou
   if (qemu.runState === 'postmigrate') {
     return { effects: [{ kind: 'recordTold' }, { kind: 'publishVerdict', verdict: 'Completed' }] };
   }
+  if (qemu.runState === 'finish-migrate') return { effects: [], lookAgainAfter: 5 };
   // The word of the migration by which the guest came here: the agent ended between the stamp and `migrate`.
-  if (qemu.runState === (issued.resumeTarget ? 'running' : 'paused')) return issueAgain(issued, facts);
-  return { effects: [], lookAgainAfter: 5 };
+  return issueAgain(issued, facts);
 }
 
 /** Not a guest's own state: QEMU is on its way back to it. */
