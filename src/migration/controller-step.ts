@@ -109,7 +109,9 @@ function accept(facts: ControllerFacts, report: Report, deleting: boolean): Deci
     return report.phase('Pending', { reason: 'WaitingForOtherMigration', message });
   }
   const placement = vm.status?.placement;
-  if (placement?.podUID === undefined || placement.nodeName === undefined || !sourcePod.exists || !sourcePod.running) {
+  const runs = sourcePod.exists && sourcePod.running;
+  // With the lock held the VM waits for this migration, also to be started again: it goes on, and finds out what became of it.
+  if (placement?.podUID === undefined || placement.nodeName === undefined || (lock === undefined && !runs)) {
     const message = `${vmName} does not run yet; the migration begins when it does.`;
     return report.phase('Pending', { reason: 'WaitingForVirtualMachine', message });
   }
@@ -118,7 +120,7 @@ function accept(facts: ControllerFacts, report: Report, deleting: boolean): Deci
     return report.end('Failed', { reason: 'AlreadyOnTargetNode', message });
   }
   if (lock === undefined) return one({ kind: 'lockVirtualMachine' });
-  report.begin({ node: placement.nodeName, pod: { name: sourcePod.name, uid: sourcePod.uid } });
+  report.begin({ node: placement.nodeName, pod: { name: placement.podName ?? '', uid: placement.podUID } });
   report.phase('Scheduling', { reason: 'Scheduling', message: `A target pod is being placed. ${runsWhere(vm)}` });
   return one({ kind: 'createTargetPod', attempt: 1, avoidNode: placement.nodeName });
 }
