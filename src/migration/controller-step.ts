@@ -133,6 +133,7 @@ function follow(facts: ControllerFacts, report: Report, deleting: boolean): Deci
   const target = targetSide(status);
   report.copyDowntime(source?.downtimeMilliseconds);
 
+  if (source?.verdict === 'Completed' && wish(facts, deleting) !== undefined) report.rejectCancel();
   if (source?.verdict === 'Completed' && (target?.verdict === 'TookOver' || target?.verdict === 'Lost')) {
     return ownershipMoves(facts, report, target.verdict);
   }
@@ -143,7 +144,6 @@ function follow(facts: ControllerFacts, report: Report, deleting: boolean): Deci
     });
   }
   if (source?.verdict === 'Completed') {
-    if (wish(facts, deleting) !== undefined) report.rejectCancel();
     return report.phase('SwitchingOver', {
       reason: 'SwitchingOver',
       message: `The source has sent everything; the guest is being continued on ${status.targetNode}.`,
