@@ -143,6 +143,10 @@ function follow(facts: ControllerFacts, report: Report, deleting: boolean): Deci
       message: source.message ?? 'The target QEMU ended before it had run the guest.',
     });
   }
+  const sourceHasEnded = sourcePod.exists && sourcePod.terminated !== undefined;
+  // Both copies are gone: the source cannot be continued any more, or has been and ended before it could say so.
+  if (source?.verdict === 'Completed' && target?.verdict !== undefined && sourceHasEnded)
+    return sourceEnded(facts, report);
   if (source?.verdict === 'Completed') {
     return report.phase('SwitchingOver', {
       reason: 'SwitchingOver',
@@ -154,8 +158,7 @@ function follow(facts: ControllerFacts, report: Report, deleting: boolean): Deci
     return rollBack(facts, report, cause);
   }
   // A pod object that is missing proves nothing: only the agent or the node itself can say that QEMU has ended.
-  if (source?.verdict === 'Gone' || (sourcePod.exists && sourcePod.terminated !== undefined))
-    return sourceEnded(facts, report);
+  if (source?.verdict === 'Gone' || sourceHasEnded) return sourceEnded(facts, report);
   if (status.abort !== undefined) return nothing;
 
   const unwanted = wish(facts, deleting) ?? obstacle(facts);
