@@ -17,14 +17,14 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** Submits a command of 1000 ms; `outcomes[command]` becomes what it came to. */
-function submit(command: string, options: { outOfBand?: boolean; signal?: AbortSignal } = {}): void {
+/** Submits a command, of 1000 ms unless said; `outcomes[command]` becomes what it came to. */
+function submit(command: string, options: { outOfBand?: boolean; timeout?: number; signal?: AbortSignal } = {}): void {
   queue
     .submit({
       command,
       arguments: undefined,
       outOfBand: options.outOfBand ?? false,
-      timeoutMilliseconds: 1000,
+      timeoutMilliseconds: options.timeout ?? 1000,
       signal: options.signal,
     })
     .then(
@@ -106,14 +106,30 @@ test('out of band works past a command whose time is up', async () => {
 });
 
 test('a late reply is dropped and lets the queue go on, each with its whole time', async () => {
-  submit('a');
-  submit('b');
+  for (const command of ['a', 'b', 'c']) submit(command);
   await vi.advanceTimersByTimeAsync(1900);
   queue.settle({ id: 1, value: 'late' });
+  submit('d');
   await vi.advanceTimersByTimeAsync(900);
   queue.settle({ id: 2, value: 'in time' });
+  await vi.advanceTimersByTimeAsync(900);
+  queue.settle({ id: 3, value: 'in time too' });
+  queue.settle({ id: 4, value: 'last' });
   await settled();
-  expect(outcomes).toMatchObject({ a: { code: 'QmpTimeout' }, b: 'in time' });
+  expect(outcomes).toMatchObject({ a: { code: 'QmpTimeout' }, b: 'in time', c: 'in time too', d: 'last' });
+});
+
+test('once QEMU answers again a short command waits for a long one', async () => {
+  submit('a');
+  await vi.advanceTimersByTimeAsync(1000);
+  queue.settle({ id: 1, value: 'late' });
+  submit('long', { timeout: 60_000 });
+  submit('short');
+  await vi.advanceTimersByTimeAsync(30_000);
+  queue.settle({ id: 2, value: 'done' });
+  queue.settle({ id: 3, value: 'done too' });
+  await settled();
+  expect(outcomes).toMatchObject({ long: 'done', short: 'done too' });
 });
 
 test('a late reply out of band is dropped', async () => {

@@ -221,11 +221,7 @@ export class QmpConnection implements AsyncDisposable {
 
   #receive(chunk: Buffer): void {
     try {
-      for (const line of this.#lines.push(chunk)) {
-        this.#handle(line);
-        // Nothing counts after a message that ended the connection.
-        if (!this.isOpen) return;
-      }
+      for (const line of this.#lines.push(chunk)) this.#handle(line);
     } catch (error) {
       if (!(error instanceof QmpError)) throw error;
       this.#logger?.warn({ code: error.code, reason: error.message }, 'QMP connection given up');
