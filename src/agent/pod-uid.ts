@@ -1,6 +1,6 @@
 const form = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
-export class InvalidPodUID extends Error {
+class InvalidPodUID extends Error {
   readonly code = 'InvalidPodUID';
 }
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { readPreflight, warmPreflight } from './preflight.ts';
-import { Node, podUID } from './started-qemu.testing.ts';
+import { Node, podUID } from './started-qemu.test-support.ts';
 
 test('a running guest and the QEMU that waits for it describe the same machine', async () => {
   await using node = new Node();

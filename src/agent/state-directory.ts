@@ -6,7 +6,7 @@ import { checkedPodUID } from './pod-uid.ts';
 const bootFile = 'boot-id';
 const nameForm = /^[a-z0-9][a-z0-9.-]{0,127}$/;
 
-export class InvalidStateName extends Error {
+class InvalidStateName extends Error {
   readonly code = 'InvalidStateName';
 }
 

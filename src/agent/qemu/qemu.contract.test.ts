@@ -1,8 +1,8 @@
-import { rmSync, symlinkSync } from 'node:fs';
+import { chownSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { QmpConnection } from '../../qmp/connection.ts';
-import { ended, Node, podUID } from '../started-qemu.testing.ts';
+import { ended, Node, podUID } from '../started-qemu.test-support.ts';
 import type { Qemu } from './qemu.ts';
 import { RunVolume } from './run-volume.ts';
 
@@ -43,7 +43,7 @@ test('a QEMU that ended is gone, also for an agent that was restarted meanwhile'
   await using after = await node.registry();
   const qemu = after.get(podUID);
   expect([await qemu.presence(), qemu.wasSeen]).toEqual(['absent', true]);
-  await expect(qemu.monitor()).rejects.toMatchObject({ code: 'QmpConnectFailed', errno: 'ESRCH' });
+  await expect(qemu.monitor()).rejects.toMatchObject({ code: 'QmpConnectFailed', errno: 'ENOENT' });
 });
 
 test('a restarted agent finds the same process again', async () => {
@@ -97,7 +97,7 @@ test('with somebody else on the first monitor the second one serves', async () =
   await listening(qemu);
   await (await qemu.monitor())[Symbol.asyncDispose]();
   using volume = RunVolume.open(node.podsDirectory, podUID);
-  using socket = volume.socket('qmp', process.geteuid?.() ?? 0);
+  using socket = volume.socket('qmp');
   await using _guestTool = await QmpConnection.open(socket.path);
   expect((await (await qemu.monitor()).execute('query-status')).running).toBe(true);
 });
@@ -114,6 +114,17 @@ test('a socket replaced by a link is refused, and QEMU is still present', async 
   symlinkSync(join(node.runFolder(otherUID), 'qmp2'), join(node.runFolder(), 'qmp'));
   await expect(registry.get(podUID).monitor()).rejects.toMatchObject({ code: 'QmpConnectFailed', errno: 'EACCES' });
   expect(await registry.get(podUID).presence()).toBe('present');
+});
+
+test.skipIf(process.geteuid?.() !== 0)('a socket that another user has put there is refused', async () => {
+  await using node = new Node();
+  await using registry = await node.registry();
+  node.start();
+  const qemu = registry.get(podUID);
+  await listening(qemu);
+  await (await qemu.monitor())[Symbol.asyncDispose]();
+  chownSync(join(node.runFolder(), 'qmp'), 1, 1);
+  await expect(qemu.monitor()).rejects.toMatchObject({ code: 'QmpConnectFailed', errno: 'EACCES' });
 });
 
 test('killed, it is gone when the call returns, even if it was stopped', async () => {

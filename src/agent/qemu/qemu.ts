@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { QmpConnection } from '../../qmp/connection.ts';
-import { QmpBusy, QmpConnectFailed, QmpError } from '../../qmp/errors.ts';
+import { QmpBusy, QmpConnectFailed } from '../../qmp/errors.ts';
 import type { QmpEvent } from '../../qmp/events.ts';
 import { type Features, probe } from '../../qmp/features.ts';
 import type { StateDirectory } from '../state-directory.ts';
@@ -21,7 +21,7 @@ const monitors = ['qmp', 'qmp2'];
 const seenFile = 'qemu';
 const killDeadlineMilliseconds = 10_000;
 
-export class QemuAbsent extends Error {
+class QemuAbsent extends Error {
   readonly code = 'QemuAbsent';
 }
 
@@ -68,7 +68,7 @@ export class Qemu implements AsyncDisposable {
 
   /**
    * The open connection, or a new one. Aborting ends the waiting, not an attempt that others may wait for as well.
-   * @throws QmpError: nobody is there, does not answer, or cannot be trusted; the signal's reason.
+   * @throws QmpError: nobody is there, does not answer, or cannot be trusted; ProcessesUnreadable; the signal's reason.
    */
   async monitor(signal?: AbortSignal): Promise<QmpConnection> {
     signal?.throwIfAborted();
@@ -193,23 +193,25 @@ export class Qemu implements AsyncDisposable {
   }
 
   async #connect(name: string): Promise<QmpConnection> {
-    using socket = await this.#socket(name);
-    return await QmpConnection.open(socket.path, { logger: this.#options.logger, signal: this.#ending.signal });
-  }
-
-  async #socket(name: string): Promise<HeldSocket> {
     try {
+      using socket = this.#socket(name);
       const process = await this.#locate();
       const owner = process && fileOwner(process);
       if (owner === undefined) throw new QmpConnectFailed(name, 'ESRCH');
-      using volume = RunVolume.open(this.#options.podsDirectory, this.podUID);
-      return volume.socket(name, owner);
+      if (owner !== socket.uid)
+        throw new RunVolumeError('RunVolumeUntrusted', `${name} belongs to user ${socket.uid}, QEMU runs as ${owner}`);
+      return await QmpConnection.open(socket.path, { logger: this.#options.logger, signal: this.#ending.signal });
     } catch (cause) {
-      if (cause instanceof QmpError) throw cause;
-      const untrusted = cause instanceof RunVolumeError && cause.code === 'RunVolumeUntrusted';
-      if (untrusted) this.#options.logger.error({ err: cause, podUID: this.podUID }, 'Run volume refused');
-      throw new QmpConnectFailed(name, untrusted ? 'EACCES' : 'ENOENT', { cause });
+      if (!(cause instanceof RunVolumeError)) throw cause;
+      const missing = cause.code === 'RunVolumeMissing';
+      if (!missing) this.#options.logger.error({ err: cause, podUID: this.podUID }, 'Run volume refused');
+      throw new QmpConnectFailed(name, missing ? 'ENOENT' : 'EACCES', { cause });
     }
+  }
+
+  #socket(name: string): HeldSocket {
+    using volume = RunVolume.open(this.#options.podsDirectory, this.podUID);
+    return volume.socket(name);
   }
 
   async #closed(): Promise<void> {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { QemuRegistry } from '../qemu/registry.ts';
-import { ended, Node, podUID } from '../started-qemu.testing.ts';
+import { ended, Node, podUID } from '../started-qemu.test-support.ts';
 import type { StateDirectory } from '../state-directory.ts';
 import { attendGuest } from './attend-guest.ts';
 import type { GuestReport, Wish } from './guest-step.ts';
