@@ -5,6 +5,7 @@
 import { finalizers } from '../api/labels.ts';
 import type { VirtualMachine, VirtualMachineMigration } from '../api/objects.ts';
 import { isTerminal } from '../api/phases.ts';
+import type { VirtualMachineMigrationStatus } from '../api/virtual-machine-migration.gen.ts';
 import { sourceSide, targetSide } from './evidence.ts';
 import { limits } from './limits.ts';
 import { preflightFailures } from './preflight.ts';
@@ -315,19 +316,25 @@ function sourceEnded(facts: ControllerFacts, report: Report): Decision {
         message: `The QEMU on ${report.current.sourceNode} ended while the VM was being migrated.`,
       };
   report.abort(cause, { sourceGone: true });
+  const message = `${cause.message} vm/${facts.migration.spec.virtualMachineName} is down; its restartPolicy (${vm?.spec.restartPolicy}) says whether it is started again.`;
+  report.phase('RollingBack', { reason: cause.reason, message });
   const { effects, cleaned, lookAgainAfter } = clean(facts.targetPod, {
-    mayDelete: false,
-    since: facts.now,
+    mayDelete: targetCannotRun(report.current),
+    since: report.phaseEnteredAt(),
     now: facts.now,
   });
-  const message = `${cause.message} vm/${facts.migration.spec.virtualMachineName} is down; its restartPolicy (${vm?.spec.restartPolicy}) says whether it is started again.`;
   const endSeen = !sourcePod.exists || sourcePod.terminated !== undefined;
-  if (!cleaned || !endSeen) {
-    report.phase('RollingBack', { reason: cause.reason, message });
-    return lookAgainAfter === undefined ? { effects } : { effects, lookAgainAfter };
-  }
+  if (!cleaned || !endSeen) return lookAgainAfter === undefined ? { effects } : { effects, lookAgainAfter };
   report.condition('TargetCleaned', 'True', 'Gone', 'The target pod is gone.');
   return report.end('Failed', { reason: cause.reason, message });
+}
+
+/** Nothing was ever sent, or the source ended without having told, or the target will not run: its agent need not answer any more. */
+function targetCannotRun(status: VirtualMachineMigrationStatus): boolean {
+  const verdict = targetSide(status)?.verdict;
+  return (
+    status.plan === undefined || sourceSide(status)?.verdict === 'Gone' || verdict === 'Refused' || verdict === 'Gone'
+  );
 }
 
 /** The guest runs on at the source: remove the target, see it gone, and say so. */
