@@ -16,6 +16,7 @@ import {
 
 const nothing = object({});
 
+/** What the virtual CPUs do. */
 const runState = word(
   'running',
   'paused',
@@ -33,9 +34,8 @@ const runState = word(
   'save-vm',
   'debug',
 );
-/** What the virtual CPUs do. Open: new states keep appearing. */
-export type RunState = TypeOf<typeof runState>;
 
+/** Where a migration is in QEMU. New states keep appearing: treat an unknown one as "still running". */
 export const migrationStatus = word(
   'none',
   'setup',
@@ -54,8 +54,6 @@ export const migrationStatus = word(
   'failing',
   'failed',
 );
-/** Where a migration is in QEMU. Open: treat an unknown value as "still running". */
-export type MigrationStatus = TypeOf<typeof migrationStatus>;
 
 const ramStatistics = object(
   {
@@ -110,7 +108,6 @@ const migrationInfo = object(
     ),
   },
 );
-export type MigrationInfo = TypeOf<typeof migrationInfo>;
 
 /** Those that something here relies on; a reply has more. Numbers are sent to QEMU as they are: whole ones only. */
 const migrationParameters = object(
@@ -142,7 +139,6 @@ const migrationParameters = object(
     'announce-step': integer,
   },
 );
-export type MigrationParameters = TypeOf<typeof migrationParameters>;
 
 /** Name and on or off, as QEMU lists and takes it. */
 const capabilityState = object({ capability: string, state: boolean });

@@ -1,4 +1,4 @@
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { CommandQueue } from './command-queue.ts';
 import {
   type CommandArguments,
@@ -7,7 +7,8 @@ import {
   commands,
   type OutOfBandCommandName,
 } from './commands.ts';
-import { QmpBusy, QmpClosed, QmpConnectFailed, QmpDisconnected, QmpError, QmpProtocolViolation } from './errors.ts';
+import { connectTo } from './connect.ts';
+import { QmpBusy, QmpClosed, QmpDisconnected, QmpError, QmpProtocolViolation } from './errors.ts';
 import { EventQueue } from './event-queue.ts';
 import type { QmpEvent } from './events.ts';
 import { LineSplitter } from './lines.ts';
@@ -47,9 +48,6 @@ type Rest<K extends CommandName> =
   Record<never, never> extends CommandArguments<K>
     ? [args?: CommandArguments<K>, options?: CommandOptions]
     : [args: CommandArguments<K>, options?: CommandOptions];
-
-/** The longest path of a unix socket; a longer one is opened through /proc/self/fd/<folder>/. */
-const longestSocketPath = 107;
 
 /**
  * One client of one QMP monitor. Out-of-band commands are agreed upon while opening, and that needs QEMU's main loop: who
@@ -261,24 +259,5 @@ export class QmpConnection implements AsyncDisposable {
     for (const reader of this.#readers) reader.end();
     this.#handlers.clear();
     this.#closed.resolve(error);
-  }
-}
-
-async function connectTo(socketPath: string): Promise<Socket> {
-  if (Buffer.byteLength(socketPath) > longestSocketPath) throw new QmpConnectFailed(socketPath, 'ENAMETOOLONG');
-  const { promise, resolve, reject } = Promise.withResolvers<Socket>();
-  const socket = connect({ path: socketPath });
-  socket.once('connect', () => {
-    socket.off('error', reject);
-    resolve(socket);
-  });
-  socket.once('error', reject);
-  try {
-    return await promise;
-  } catch (cause) {
-    const errno = (cause as NodeJS.ErrnoException).code ?? 'EUNKNOWN';
-    // A listening QEMU has room for one or two waiting clients; the system turns away the next.
-    if (errno === 'EAGAIN') throw new QmpBusy('Too many clients wait for this QMP monitor', { cause });
-    throw new QmpConnectFailed(socketPath, errno, { cause });
   }
 }

@@ -47,7 +47,7 @@ interface EventOf<N extends string, D> {
 }
 
 /** An event that is not in the table, or not of the form known: told apart by its name, kept for the log. */
-export interface OtherEvent extends EventOf<'OTHER', Readonly<Record<string, unknown>>> {
+interface OtherEvent extends EventOf<'OTHER', Readonly<Record<string, unknown>>> {
   readonly event: string;
 }
 
