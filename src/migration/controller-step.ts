@@ -315,6 +315,12 @@ function sourceEnded(facts: ControllerFacts, report: Report): Decision {
         reason: 'SourceLost',
         message: `The QEMU on ${report.current.sourceNode} ended while the VM was being migrated.`,
       };
+  if (mayHaveTold(report.current)) {
+    const message = `${cause.message} Its agent has yet to say whether the guest had been handed over.`;
+    report.phase('RollingBack', { reason: cause.reason, message });
+    const wait = report.phaseEnteredAt() + limits.agentSpeaks - facts.now;
+    if (wait > 0) return { effects: [], lookAgainAfter: wait };
+  }
   report.abort(cause, { sourceGone: true });
   const message = `${cause.message} vm/${facts.migration.spec.virtualMachineName} is down; its restartPolicy (${vm?.spec.restartPolicy}) says whether it is started again.`;
   report.phase('RollingBack', { reason: cause.reason, message });
@@ -327,6 +333,14 @@ function sourceEnded(facts: ControllerFacts, report: Report): Decision {
   if (!cleaned || !endSeen) return lookAgainAfter === undefined ? { effects } : { effects, lookAgainAfter };
   report.condition('TargetCleaned', 'True', 'Gone', 'The target pod is gone.');
   return report.end('Failed', { reason: cause.reason, message });
+}
+
+/**
+ * The kubelet tells that a QEMU ended, not what its agent had told before. The target's copy may be the newest there is, so it is
+ * not thrown away on that word alone while the agent can still say more.
+ */
+function mayHaveTold(status: VirtualMachineMigrationStatus): boolean {
+  return !targetCannotRun(status) && status.abort?.sourceGone !== true;
 }
 
 /** Nothing was ever sent, or the source ended without having told, or the target will not run: its agent need not answer any more. */
