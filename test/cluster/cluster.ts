@@ -4,6 +4,7 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { ensureClusterBinaries } from '../../dev/build-cluster.ts';
 import { checkout } from '../../dev/cache.ts';
+import { ensureNetworkTools } from '../../dev/prerequisites.ts';
 import type { ApiRequest } from './api-request.ts';
 import {
   type Surroundings,
@@ -12,11 +13,20 @@ import {
   startScheduler,
   untilApiReady,
 } from './control-plane.ts';
+import type { ManagedProcess } from './managed-process.ts';
 import { createNetwork, type NetworkKind } from './network.ts';
+import { createNodeRuntime, type NodeRuntime } from './node-runtime.ts';
 import { beginRun, endRun } from './run-registry.ts';
 import { until } from './waiting.ts';
 
 export interface ClusterOptions {
+  /** Names of the nodes that localnode runs from the start; none unless named. */
+  nodes?: string[];
+  /** Start an agent on each of these nodes and the controller; both by default when there are nodes. */
+  agents?: boolean;
+  controller?: boolean;
+  /** Run the product's processes from bundles, as they ship (the default), or from the sources. */
+  bundled?: boolean;
   /** `namespaces` (the default as root, where it works) gives each node a network of its own; `loopback` an address. */
   network?: NetworkKind;
   /** Is told in one line each what goes on. */
@@ -28,7 +38,7 @@ export interface ClusterOptions {
 }
 
 /** A running Kubernetes without containers. Disposing of it ends every process it started and removes its folder. */
-export interface Cluster extends AsyncDisposable {
+export interface Cluster extends AsyncDisposable, NodeRuntime {
   /** etcd's data, certificates, logs, kubeconfigs and the nodes' roots. */
   readonly directory: string;
   readonly adminKubeconfig: string;
@@ -37,24 +47,27 @@ export interface Cluster extends AsyncDisposable {
   readonly env: Record<string, string>;
   readonly server: string;
   readonly etcdEndpoint: string;
+  /** The control plane's programs, to be killed, stopped and started. */
+  readonly controlPlane: Record<'etcd' | 'apiServer' | 'controllerManager' | 'scheduler', ManagedProcess>;
   /** Returns what kubectl prints; throws with what it complains about. */
   kubectl(...args: string[]): Promise<string>;
   /** Server-side applies objects. */
   apply(...objects: object[]): Promise<void>;
   /** Kills the API server; clients see their connections break. */
   stopApiServer(): Promise<void>;
-  /** Starts it again on the same address and waits until it is ready. */
+  /** Starts it on the same address, after killing it when it runs, and waits until it is ready. */
   startApiServer(): Promise<void>;
   restartApiServer(): Promise<void>;
 }
 
 /**
- * Starts etcd, an API server, a controller manager and a scheduler, and applies what is in `deploy/`. Everything ends
- * with the cluster's disposal, and also when this process exits, is interrupted or killed.
+ * Starts etcd, an API server, a controller manager and a scheduler, applies what is in `deploy/`, and starts nodes,
+ * agents and the controller. Everything ends with the cluster's disposal, and also when this process exits, is
+ * interrupted or killed.
  */
 export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
-  const log = options.log ?? (() => {});
-  const { signal } = options;
+  const { nodes = [], bundled = true, log = () => {}, signal } = options;
+  await ensureNetworkTools(log);
   const programs = await ensureClusterBinaries(log, signal);
   const run = beginRun(options.directory);
   try {
@@ -62,13 +75,15 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     const surroundings: Surroundings = { directory: run.directory, programs, env: environment(), signal };
     const network = await createNetwork(run, options.network, log);
     const controlPlane = await startControlPlane(surroundings, network.control);
-    const { adminKubeconfig, request, apiServer } = controlPlane;
+    const { adminKubeconfig, request, apiServer, etcd, server, etcdEndpoint } = controlPlane;
+    const scheduler = startScheduler(surroundings, network.control);
     const env = { KUBECONFIG: adminKubeconfig, PATH: `${programs}:${process.env.PATH}` };
     const kubectlPath = path.join(programs, 'kubectl');
     const kubectl = kubectlRunner(kubectlPath, { ...surroundings.env, ...env });
-    startScheduler(surroundings, network.control);
     await deploy(kubectl, request, signal);
-    await startControllerManager(surroundings, network.control, request);
+    const controllerManager = await startControllerManager(surroundings, network.control, request);
+    const runtime = createNodeRuntime(surroundings, controlPlane, network, bundled);
+    await startProduct(runtime, nodes, options);
 
     const startApiServer = async () => {
       await apiServer.restart();
@@ -79,8 +94,13 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
       adminKubeconfig,
       kubectlPath,
       env,
-      server: controlPlane.server,
-      etcdEndpoint: controlPlane.etcdEndpoint,
+      server,
+      etcdEndpoint,
+      controlPlane: { etcd, apiServer, controllerManager, scheduler },
+      ...runtime,
+      get controller() {
+        return runtime.controller;
+      },
       kubectl: (...args) => kubectl(args),
       apply: async (...objects) => {
         const list = { apiVersion: 'v1', kind: 'List', items: objects };
@@ -97,6 +117,20 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     endRun(run);
     throw error;
   }
+}
+
+async function startProduct(
+  runtime: NodeRuntime,
+  nodes: string[],
+  { agents = nodes.length > 0, controller = nodes.length > 0 }: ClusterOptions,
+): Promise<void> {
+  await Promise.all([
+    controller ? runtime.startController() : undefined,
+    ...nodes.map(async (name) => {
+      await runtime.startNode(name);
+      if (agents) await runtime.startAgent(name);
+    }),
+  ]);
 }
 
 type Kubectl = (args: string[], input?: string) => Promise<string>;

@@ -144,6 +144,7 @@ export async function startControllerManager(
   const process = startProgram(surroundings, place, 'kube-controller-manager', {
     kubeconfig: kubeconfigFile(surroundings.directory, 'controller-manager'),
     controllers: controllers.join(','),
+    'use-service-account-credentials': 'true', // each controller's rights are bound to its own account
     'leader-elect': 'false',
     'secure-port': '0',
     'concurrent-gc-syncs': '2',

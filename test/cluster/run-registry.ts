@@ -32,7 +32,7 @@ export function beginRun(directory?: string): Run {
   };
   mkdirSync(run.directory, { recursive: true });
   saveRun(run);
-  if (live.size === 0) endRunsWithProcess();
+  endRunsWithProcess();
   live.add(run);
   return run;
 }
@@ -74,19 +74,29 @@ function endAll(): void {
   for (const run of live) endRun(run);
 }
 
-function onSignal(signal: NodeJS.Signals): void {
-  endAll();
-  process.off(signal, onSignal);
-  // With no other listener the signal keeps its meaning: the process dies of it.
-  if (process.listenerCount(signal) === 0) process.kill(process.pid, signal);
-}
-
+const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 let installed = false;
+
+/**
+ * Ends all runs when this process exits or is interrupted. Where the program listens to the signal itself, its first
+ * occurrence is left to it, to dispose of the cluster in its own order.
+ */
 function endRunsWithProcess(): void {
   if (installed) return;
   installed = true;
   process.on('exit', endAll);
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
+  for (const signal of signals) {
+    let leftToProgram = process.listenerCount(signal) > 0;
+    const onSignal = () => {
+      if (!leftToProgram && process.listenerCount(signal) === 1) {
+        endAll();
+        process.off(signal, onSignal);
+        process.kill(process.pid, signal);
+      }
+      leftToProgram = false;
+    };
+    process.on(signal, onSignal);
+  }
 }
 
 /**

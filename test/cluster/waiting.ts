@@ -18,6 +18,6 @@ export async function until<T>(
     const answer = await ask();
     if (answer !== undefined) return answer;
     if (Date.now() > end) throw new Error(`timed out after ${deadline / 1000} s waiting until ${what}`);
-    await sleep(20, undefined, { signal });
+    await sleep(20); // short enough to look at the signal afterwards only
   }
 }

@@ -1,0 +1,39 @@
+import { globSync } from 'node:fs';
+import { mkdtemp, rename, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { build } from 'esbuild';
+import { cacheFolder, checkout, contentKey } from './cache.ts';
+
+/** A process of the product, in `src/<name>/main.ts`. */
+export type Program = 'agent' | 'controller' | 'localnode';
+
+/**
+ * One file that holds a program and all its libraries, as it ships: it starts faster than the sources and needs less
+ * memory. Kept in the cache for each content of `src/` and the lock file, so a second call does no work.
+ */
+export async function bundle(program: Program): Promise<string> {
+  const sources = globSync('src/**/*.ts', { cwd: checkout, exclude: (file) => file.endsWith('.test.ts') });
+  const key = contentKey([...sources, 'package-lock.json', 'dev/bundle.ts']);
+  const folder = cacheFolder('bundles', key);
+  const file = path.join(folder, `${program}.mjs`);
+  if (globSync(file).length > 0) return file;
+  const draft = await mkdtemp(path.join(folder, '.draft-'));
+  try {
+    await build({
+      entryPoints: [path.join(checkout, 'src', program, 'main.ts')],
+      outfile: path.join(draft, `${program}.mjs`),
+      bundle: true,
+      platform: 'node',
+      target: 'node24',
+      format: 'esm',
+      // Libraries in CommonJS look for `require`, which an ES module does not have.
+      banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
+      legalComments: 'none',
+      logLevel: 'silent',
+    });
+    await rename(path.join(draft, `${program}.mjs`), file);
+  } finally {
+    await rm(draft, { recursive: true, force: true });
+  }
+  return file;
+}
