@@ -90,7 +90,7 @@ function accept(facts: ControllerFacts, report: Report, deleting: boolean): Deci
   if (deleting || migration.spec.cancel) {
     return report.end('Cancelled', {
       reason: 'Cancelled',
-      message: `Cancelled before anything was done. ${runsWhere(vm)}`,
+      message: `Cancelled before anything was done. ${runsWhere(facts)}`,
     });
   }
   if (vm === undefined) {
@@ -106,7 +106,7 @@ function accept(facts: ControllerFacts, report: Report, deleting: boolean): Deci
   }
   const lock = vm.status?.migration;
   if (lock !== undefined && lock.uid !== migration.metadata.uid) {
-    const message = `vmm/${lock.name} works on ${vmName}; this one starts when it has ended. ${runsWhere(vm)}`;
+    const message = `vmm/${lock.name} works on ${vmName}; this one starts when it has ended. ${runsWhere(facts)}`;
     return report.phase('Pending', { reason: 'WaitingForOtherMigration', message });
   }
   const placement = vm.status?.placement;
@@ -122,13 +122,13 @@ function accept(facts: ControllerFacts, report: Report, deleting: boolean): Deci
   }
   if (lock === undefined) return one({ kind: 'lockVirtualMachine' });
   report.begin({ node: placement.nodeName, pod: { name: placement.podName ?? '', uid: placement.podUID } });
-  report.phase('Scheduling', { reason: 'Scheduling', message: `A target pod is being placed. ${runsWhere(vm)}` });
+  report.phase('Scheduling', { reason: 'Scheduling', message: `A target pod is being placed. ${runsWhere(facts)}` });
   return one({ kind: 'createTargetPod', attempt: 1, avoidNode: placement.nodeName });
 }
 
 /** The attempt is under way. What the agents have said comes first, then what its owner wants, then the next step forward. */
 function follow(facts: ControllerFacts, report: Report, deleting: boolean): Decision {
-  const { virtualMachine: vm, sourcePod, targetPod } = facts;
+  const { sourcePod, targetPod } = facts;
   const status = report.current;
   const source = sourceSide(status);
   const target = targetSide(status);
@@ -163,7 +163,7 @@ function follow(facts: ControllerFacts, report: Report, deleting: boolean): Deci
   if (status.abort !== undefined) return nothing;
 
   const unwanted = wish(facts, deleting) ?? obstacle(facts);
-  if (unwanted !== undefined) return giveUp(report, unwanted, vm);
+  if (unwanted !== undefined) return giveUp(facts, report, unwanted);
   return forward(facts, report, targetPod);
 }
 
@@ -227,16 +227,19 @@ function obstacle(facts: ControllerFacts): Cause | undefined {
   return undefined;
 }
 
-function giveUp(report: Report, cause: Cause, vm: VirtualMachine | undefined): Decision {
+function giveUp(facts: ControllerFacts, report: Report, cause: Cause): Decision {
   if (cause.reason === 'PreflightFailed') report.condition('PreflightPassed', 'False', cause.reason, cause.message);
   report.abort(cause);
   const waiting = `The agent on ${report.current.sourceNode} has yet to confirm that the guest is back as it was.`;
-  return report.phase('RollingBack', { reason: cause.reason, message: `${cause.message} ${waiting} ${runsWhere(vm)}` });
+  return report.phase('RollingBack', {
+    reason: cause.reason,
+    message: `${cause.message} ${waiting} ${runsWhere(facts)}`,
+  });
 }
 
 /** Scheduling → Checking → Preparing → Transferring. */
 function forward(facts: ControllerFacts, report: Report, targetPod: PodFacts): Decision {
-  const { migration, virtualMachine: vm, now } = facts;
+  const { migration, now } = facts;
   const status = report.current;
   if (status.plan !== undefined) return nothing;
   if (!targetPod.exists) {
@@ -247,7 +250,7 @@ function forward(facts: ControllerFacts, report: Report, targetPod: PodFacts): D
     if (since === undefined) return nothing;
     report.phase('Scheduling', {
       reason: 'Scheduling',
-      message: `No node takes the target pod yet: ${targetPod.unschedulable?.message} ${runsWhere(vm)}`,
+      message: `No node takes the target pod yet: ${targetPod.unschedulable?.message} ${runsWhere(facts)}`,
     });
     return { effects: [], lookAgainAfter: Math.max(1, since + limits.unschedulable - now) };
   }
@@ -257,7 +260,7 @@ function forward(facts: ControllerFacts, report: Report, targetPod: PodFacts): D
   if (source?.preflight === undefined || target?.preflight === undefined) {
     report.phase('Checking', {
       reason: 'Checking',
-      message: `${status.sourceNode} and ${targetPod.nodeName} are being checked. ${runsWhere(vm)}`,
+      message: `${status.sourceNode} and ${targetPod.nodeName} are being checked. ${runsWhere(facts)}`,
     });
     return { effects: [], lookAgainAfter: limits.targetReady };
   }
@@ -270,7 +273,7 @@ function forward(facts: ControllerFacts, report: Report, targetPod: PodFacts): D
   if (target.endpoint === undefined) {
     report.phase('Preparing', {
       reason: 'Preparing',
-      message: `The target QEMU on ${targetPod.nodeName} is getting ready. ${runsWhere(vm)}`,
+      message: `The target QEMU on ${targetPod.nodeName} is getting ready. ${runsWhere(facts)}`,
     });
     return { effects: [], lookAgainAfter: limits.targetReady };
   }
@@ -278,7 +281,7 @@ function forward(facts: ControllerFacts, report: Report, targetPod: PodFacts): D
   report.plan(target.endpoint);
   return report.phase('Transferring', {
     reason: 'Transferring',
-    message: `Memory is being sent to ${targetPod.nodeName}. ${runsWhere(vm)}`,
+    message: `Memory is being sent to ${targetPod.nodeName}. ${runsWhere(facts)}`,
   });
 }
 
@@ -296,7 +299,7 @@ function ownershipMoves(facts: ControllerFacts, report: Report, verdict: 'TookOv
   report.owner({ podUID: targetPod.uid, generation: placement.generation });
   if (verdict === 'TookOver') {
     report.moved();
-    const message = `vm/${vm.metadata.name} runs on ${targetNode}; it came from ${sourceNode}.`;
+    const message = `${runsWhere(facts)} It came from ${sourceNode}.`;
     return report.end('Succeeded', { reason: 'Migrated', message });
   }
   const message =
@@ -353,9 +356,8 @@ function targetCannotRun(status: VirtualMachineMigrationStatus): boolean {
 
 /** The guest runs on at the source: remove the target, see it gone, and say so. */
 function rollBack(facts: ControllerFacts, report: Report, cause: Cause): Decision {
-  const { virtualMachine: vm } = facts;
   const cancelled = cause.reason === 'Cancelled';
-  const message = `${cause.message} ${runsWhere(vm)}`;
+  const message = `${cause.message} ${runsWhere(facts)}`;
   report.phase('RollingBack', { reason: cause.reason, message });
   const { effects, cleaned, lookAgainAfter } = clean(facts.targetPod, {
     mayDelete: true,
@@ -413,10 +415,12 @@ function settle(facts: ControllerFacts, report: Report, deleting: boolean): Deci
   return { effects: [...unlock, ...(deleting ? [{ kind: 'removeFinalizer' } as const] : [])] };
 }
 
-function runsWhere(vm: VirtualMachine | undefined): string {
-  const node = vm?.status?.placement?.nodeName;
-  if (vm === undefined || node === undefined) return '';
-  const { guest } = vm.status ?? {};
-  const stands = guest !== undefined && guest.podUID === vm.status?.placement?.podUID && guest.running === false;
-  return `vm/${vm.metadata.name} ${stands ? 'is' : 'runs'} on ${node}.`;
+function runsWhere({ virtualMachine: vm, sourcePod, targetPod }: ControllerFacts): string {
+  const { placement, guest } = vm?.status ?? {};
+  if (vm === undefined || placement?.nodeName === undefined) return '';
+  const pod = [sourcePod, targetPod].find((candidate) => candidate.exists && candidate.uid === placement.podUID);
+  if (pod?.exists && pod.terminated !== undefined)
+    return `vm/${vm.metadata.name} is down: its QEMU on ${placement.nodeName} has ended.`;
+  const stands = guest !== undefined && guest.podUID === placement.podUID && guest.running === false;
+  return `vm/${vm.metadata.name} ${stands ? 'is' : 'runs'} on ${placement.nodeName}.`;
 }
