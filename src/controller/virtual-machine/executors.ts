@@ -18,8 +18,9 @@ type Executor<K extends VirtualMachineEffect['kind']> = (
 const executors: { [K in VirtualMachineEffect['kind']]: Executor<K> } = {
   async addFinalizer(context, vm) {
     const names = [...(vm.metadata.finalizers ?? []), finalizers.virtualMachine];
-    context.virtualMachines.observe(await setFinalizers(context, vm, names));
-    return true;
+    const saved = await setFinalizers(context, vm, names).catch(ignore(isNotFound, isConflict));
+    if (saved !== undefined) context.virtualMachines.observe(saved);
+    return saved !== undefined;
   },
 
   async removeFinalizer(context, vm) {
@@ -155,8 +156,9 @@ function setFinalizers(context: ControllerContext, vm: VirtualMachine, names: st
   return context.client.mergePatch<VirtualMachine>(virtualMachines, { namespace, name }, patch);
 }
 
-function ignore(...expected: ((error: unknown) => boolean)[]): (error: unknown) => void {
+function ignore(...expected: ((error: unknown) => boolean)[]): (error: unknown) => undefined {
   return (error) => {
     if (!expected.some((matches) => matches(error))) throw error;
+    return undefined;
   };
 }

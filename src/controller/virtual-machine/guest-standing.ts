@@ -72,19 +72,25 @@ export function standingOf(pod: PodFacts, vm: VirtualMachine): Standing {
     return { phase: 'Failed', reason: 'PodRejected', message };
   }
   if (container.state !== 'running') {
-    const why = container.state === 'waiting' && container.message !== '' ? `: ${container.message}` : '.';
-    return { phase: 'Starting', reason: 'Starting', message: `Pod ${name} is starting on ${nodeName}${why}` };
+    const why = container.state === 'waiting' ? container.message : '';
+    return why === ''
+      ? starting(pod, nodeName)
+      : { phase: 'Starting', reason: 'Starting', message: `Pod ${name} is starting on ${nodeName}: ${why}` };
   }
   return guestStanding(pod, nodeName, vm);
+}
+
+/** The same before and after the container started: the guest's own report follows at once, and is worth the write. */
+function starting({ name }: PodFacts, nodeName: string): Standing {
+  const message = `Pod ${name} is starting on ${nodeName}, whose agent has yet to report the guest.`;
+  return { phase: 'Starting', reason: 'Starting', message };
 }
 
 function guestStanding(pod: PodFacts, nodeName: string, vm: VirtualMachine): Standing {
   const guest = vm.status?.guest;
   if (guest?.podUID !== pod.uid) {
     // A target pod became the VM's because its agent had said that it took the guest over.
-    return pod.role === 'target'
-      ? running
-      : { phase: 'Starting', reason: 'Starting', message: `The agent on ${nodeName} has yet to report the guest.` };
+    return pod.role === 'target' ? running : starting(pod, nodeName);
   }
   const known = runStates[guest.runState];
   if (known !== undefined) return known(vm.spec.powerState ?? 'Running');

@@ -19,7 +19,7 @@ export function createVirtualMachineController(context: ControllerContext): Cont
   const controller = new Controller({
     name: 'virtual-machine',
     concurrency: 8,
-    logger: context.logger.child({ controller: 'virtual-machine' }),
+    logger: context.logger,
     maxBackoffMilliseconds: 30_000,
     reconcile: (key) => reconcile(context, key),
   });
