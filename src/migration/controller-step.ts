@@ -357,7 +357,12 @@ function targetCannotRun(status: VirtualMachineMigrationStatus): boolean {
 /** The guest runs on at the source: remove the target, see it gone, and say so. */
 function rollBack(facts: ControllerFacts, report: Report, cause: Cause): Decision {
   const cancelled = cause.reason === 'Cancelled';
-  const message = `${cause.message} ${runsWhere(facts)}`;
+  const words = lastWords(facts.targetPod);
+  if (words !== undefined) report.condition('TargetCleaned', 'False', 'QemuEnded', words);
+  const told = report.current.conditions?.find(
+    ({ type, reason }) => type === 'TargetCleaned' && reason === 'QemuEnded',
+  );
+  const message = [cause.message, told?.message, runsWhere(facts)].filter(Boolean).join(' ');
   report.phase('RollingBack', { reason: cause.reason, message });
   const { effects, cleaned, lookAgainAfter } = clean(facts.targetPod, {
     mayDelete: true,
@@ -367,6 +372,13 @@ function rollBack(facts: ControllerFacts, report: Report, cause: Cause): Decisio
   if (!cleaned) return lookAgainAfter === undefined ? { effects } : { effects, lookAgainAfter };
   report.condition('TargetCleaned', 'True', 'Gone', 'The target pod is gone.');
   return report.end(cancelled ? 'Cancelled' : 'Failed', { reason: cause.reason, message });
+}
+
+/** What a target that failed by itself said last: of a state that cannot be loaded, only the target knows why. */
+function lastWords(pod: PodFacts): string | undefined {
+  if (!pod.exists || pod.terminated === undefined || pod.terminated.exitCode === 0) return undefined;
+  const said = pod.terminated.message?.trim();
+  return `The target QEMU on ${pod.nodeName} ended with exit code ${pod.terminated.exitCode}${said ? `: ${said}` : ''}.`;
 }
 
 /**
