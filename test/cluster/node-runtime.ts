@@ -9,7 +9,7 @@ import type { ClusterNetwork, Place } from './network.ts';
 import { until } from './waiting.ts';
 
 /** A Node that localnode runs on this machine. */
-export interface ClusterNode extends Place {
+interface ClusterNode extends Place {
   name: string;
   /** localnode's root: pods are in `<root>/pods/<uid>`. */
   root: string;
