@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { labels } from '../../src/api/labels.ts';
 import {
@@ -179,7 +180,7 @@ export class FerriedGuest implements AsyncDisposable {
 
   #qemu(): number {
     const folder = this.#pod && runVolume(this.#system.cluster, this.#pod);
-    const [pid, ...others] = folder === undefined ? [] : processesIn(folder);
+    const [pid, ...others] = folder === undefined ? [] : processesIn(folder).filter(isQemu);
     if (pid === undefined || others.length > 0) throw new Error(`vm/${this.#name} does not have one QEMU`);
     return pid;
   }
@@ -211,6 +212,11 @@ export class FerriedGuest implements AsyncDisposable {
       agentPeak: Math.max(...ofAgents.map(({ peak }) => peak)),
     };
   }
+}
+
+/** Beside it there is the shell that waits for its end. */
+function isQemu(pid: number): boolean {
+  return readFileSync(`/proc/${pid}/comm`, 'utf8').startsWith('qemu');
 }
 
 function known(figures: { [K in keyof Figures]: Figures[K] | undefined }): Figures {
