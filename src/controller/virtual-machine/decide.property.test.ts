@@ -9,7 +9,7 @@ import { expect, test } from 'vitest';
 import type { VirtualMachine } from '../../api/objects.ts';
 import { type VirtualMachineStep, virtualMachineStep } from './decide.ts';
 import type { VirtualMachineEffect } from './effects.ts';
-import { aNewPod, aVirtualMachine, ended, epoch, theFacts } from './examples.test-support.ts';
+import { aNewPod, aVirtualMachine, ended, epoch, theFacts } from './examples.testing.ts';
 import { isGone, type PodFacts } from './facts.ts';
 
 interface WorldPod {

@@ -12,7 +12,7 @@ import {
   placement,
   theFacts,
   type VirtualMachineExample,
-} from './examples.test-support.ts';
+} from './examples.testing.ts';
 import type { PodFacts, Status } from './facts.ts';
 
 interface Given extends VirtualMachineExample {

@@ -9,6 +9,7 @@ import { referenceTo } from './effects.ts';
 import { backoffLeft, describeEnd, endReason, restartsAfter, sequel } from './ending.ts';
 import { isGone, type PodFacts, type Status, type VirtualMachineFacts } from './facts.ts';
 import { standingOf } from './guest-standing.ts';
+import { clearAway, readinessGates } from './pod-upkeep.ts';
 import { keptTail, report, type Standing, stoppingSince } from './report.ts';
 
 export interface VirtualMachineStep {
@@ -51,8 +52,12 @@ export function virtualMachineStep(facts: VirtualMachineFacts): VirtualMachineSt
   const pod = facts.pods.find((candidate) => !others.includes(candidate));
   const scene = { facts, status, stopWanted: deleting || spec.powerState === 'Stopped', pod, others };
   const decision = decide(scene);
-  const cleared = status.migration === undefined ? unplaced(facts, decision.status).flatMap(clearAway) : [];
-  const effects = [...cleared, ...decision.effects, ...readinessGates(scene)];
+  const unneeded = status.migration === undefined ? unplaced(facts, decision.status) : [];
+  const effects = [
+    ...unneeded.flatMap(clearAway),
+    ...decision.effects,
+    ...readinessGates(facts.virtualMachine, pod, others),
+  ];
   return {
     status: decision.standing === undefined ? decision.status : report(facts, decision.status, decision.standing),
     effects,
@@ -245,32 +250,6 @@ function following({ facts, status, others }: Scene, pod: PodFacts): Decision {
   return blocking.length === 0
     ? { status, effects: [{ kind: 'admitPod', pod: referenceTo(pod) }], standing }
     : { status, effects: [], standing: { phase: 'Pending', reason: 'OldPods', message: waitsFor(blocking) } };
-}
-
-/**
- * What becomes of a pod that nobody needs. One that may have a QEMU is left alone: it is the loser of a migration, which ends it,
- * or another VM's.
- */
-function clearAway(pod: PodFacts): VirtualMachineEffect[] {
-  if (isGone(pod))
-    return pod.held || (pod.ours && !pod.deleting) ? [{ kind: 'releasePod', pod: referenceTo(pod) }] : [];
-  const neverRan = pod.nodeName === undefined && pod.role === 'start' && pod.held;
-  return neverRan ? [{ kind: 'deletePod', pod: referenceTo(pod), unchanged: true }] : [];
-}
-
-/** The readiness gate says whether the guest runs in this pod; a migration's short stop is no reason to take it back. */
-function readinessGates({ facts, status, pod, others }: Scene): VirtualMachineEffect[] {
-  const { guest, migration } = facts.virtualMachine.status ?? {};
-  const alive = (candidate: PodFacts) => candidate.container.state === 'running' && !candidate.deleting;
-  const runs =
-    pod !== undefined &&
-    guest?.podUID === pod.uid &&
-    guest.podUID === status.placement?.podUID &&
-    guest.running === true;
-  const change = (of: PodFacts, running: boolean): VirtualMachineEffect[] =>
-    alive(of) && of.guestRunning !== running ? [{ kind: 'reportGuestRunning', pod: referenceTo(of), running }] : [];
-  const own = pod === undefined || (migration !== undefined && !runs) ? [] : change(pod, runs);
-  return migration === undefined ? [...own, ...others.flatMap((other) => change(other, false))] : own;
 }
 
 function waitsFor(pods: readonly PodFacts[]): string {
