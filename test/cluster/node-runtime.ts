@@ -22,8 +22,8 @@ export interface NodeRuntime {
   readonly nodes: ReadonlyMap<string, ClusterNode>;
   /** The controller that was started last, if any. */
   readonly controller: ManagedProcess | undefined;
-  /** Adds a node; returns when pods can be scheduled to it. */
-  startNode(name: string): Promise<ClusterNode>;
+  /** Adds a node, whose QEMUs are looked for in `env.PATH`; returns when pods can be scheduled to it. */
+  startNode(name: string, env?: Record<string, string>): Promise<ClusterNode>;
   /** Starts the agent of a node that runs, under an identity bound to its Node object. Ends a former one. */
   startAgent(name: string): Promise<ManagedProcess>;
   /** Starts the controller. Ends a former one. */
@@ -45,13 +45,19 @@ export function createNodeRuntime(
   const nodes = new Map<string, ClusterNode>();
   let controller: ManagedProcess | undefined;
 
-  async function startProgram(program: Program, name: string, { netns }: Place, flags: Record<string, string>) {
+  async function startProgram(
+    program: Program,
+    name: string,
+    { netns }: Place,
+    flags: Record<string, string>,
+    env: Record<string, string> = {},
+  ) {
     const entry = bundled ? await bundle(program) : path.join(checkout, 'src', program, 'main.ts');
     return new ManagedProcess({
       name,
       command: process.execPath,
       args: [entry, ...Object.entries(flags).flatMap(([flag, value]) => [`--${flag}`, value])],
-      env: surroundings.env,
+      env: { ...surroundings.env, ...env },
       cwd: directory,
       logFile: logFile(directory, name),
       netns,
@@ -71,7 +77,7 @@ export function createNodeRuntime(
     return kubeconfigFile(directory, name);
   }
 
-  async function startNode(name: string): Promise<ClusterNode> {
+  async function startNode(name: string, env?: Record<string, string>): Promise<ClusterNode> {
     const [place] = await Promise.all([
       network.addNode(name),
       issueCertificates(surroundings.programs, certificates, [nodeCertificate(name)]),
@@ -80,12 +86,8 @@ export function createNodeRuntime(
     mkdirSync(root, { recursive: true });
     const kubeconfig = kubeconfigFile(directory, `localnode-${name}`);
     writeKubeconfig(kubeconfig, server, certificates, { certificate: `node-${name}` });
-    const localnode = await startProgram('localnode', `localnode-${name}`, place, {
-      'node-name': name,
-      kubeconfig,
-      root,
-      address: place.address,
-    });
+    const flags = { 'node-name': name, kubeconfig, root, address: place.address };
+    const localnode = await startProgram('localnode', `localnode-${name}`, place, flags, env);
     await until(
       `the node ${name} is ready`,
       nodeDeadline,

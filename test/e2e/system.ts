@@ -1,4 +1,6 @@
 /** The whole system as its users meet it: a cluster, its nodes, controller and agents, and kubectl. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { VirtualMachine, VirtualMachineMigration } from '../../src/api/objects.ts';
 import { KubeClient } from '../../src/kube/client.ts';
 import type { Pod } from '../../src/kube/core-resources.ts';
@@ -7,7 +9,7 @@ import { type Cluster, type ClusterOptions, startCluster } from '../cluster/clus
 import { until } from '../cluster/waiting.ts';
 import { HeartbeatRecorder } from '../guest/heartbeat-recorder.ts';
 import { guestRom, type MetalGuestOptions } from '../guest/metal/rom.ts';
-import { followConsoles } from './consoles.ts';
+import { followConsoles, runVolume } from './consoles.ts';
 import { apply } from './manifest-files.ts';
 
 export const apiVersion = 'vmferry.io/v1alpha1';
@@ -78,6 +80,16 @@ export class System implements AsyncDisposable {
 
   async pods(): Promise<Pod[]> {
     return JSON.parse(await this.cluster.kubectl('get', 'pods', '-o', 'json')).items;
+  }
+
+  /** The QEMU of a VM pod on a localnode. */
+  async pidOf(pod: Pod): Promise<number> {
+    const folder = runVolume(this.cluster, pod);
+    if (folder === undefined) throw new Error(`pod ${pod.metadata.name} is on no node of this cluster`);
+    return await this.until(`the QEMU of ${pod.metadata.name} runs`, async () => {
+      const text = await readFile(join(folder, '../../../process.json'), 'utf8').catch(() => undefined);
+      return text === undefined ? undefined : (JSON.parse(text) as { pid: number }).pid;
+    });
   }
 
   /** Waits for a migration's end, and for the VM to be free again. */
