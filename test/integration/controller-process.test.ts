@@ -40,6 +40,7 @@ function start(...flags: string[]): ChildProcess {
   const child = spawn(process.execPath, [program, ...flags], {
     stdio: ['ignore', 'pipe', 'pipe'],
     cwd: cluster.directory,
+    env: { ...process.env, LOG_LEVEL: 'info' },
   });
   resources.defer(async () => {
     if (child.exitCode === null && child.kill('SIGKILL')) await once(child, 'exit');
