@@ -94,7 +94,7 @@ export class FerriedGuest implements AsyncDisposable {
       spec: { virtualMachineName: this.#name },
     });
     this.#uid = metadata.uid;
-    const migration = await until(`${name} has ended`, patience, () => this.#ended(name));
+    await until(`${name} has ended`, patience, () => this.#ended(name));
     await until('the guest has one pod again', patience, () => this.#pod);
     await untilBeating(this.#recorder, this.#podName);
     await this.#settled();
@@ -104,7 +104,7 @@ export class FerriedGuest implements AsyncDisposable {
     const after = await this.#usage();
     const { [ownWrite]: _own, ...writes } = writesBetween(before, after);
     const progressWrites = diary.progressWrites();
-    const { source, transfer } = migration.status ?? {};
+    const { source, transfer } = this.#ended(name)?.status ?? {};
     const since = (time: string | undefined) => (time === undefined ? undefined : Date.parse(time) - startedAt);
     const figures = {
       wall: diary.seen.succeeded,
