@@ -40,11 +40,11 @@ async function ensureNode(options: NodePresenceOptions, signal: AbortSignal): Pr
   const node = await client.get(nodes, { name }, { signal }).catch(absent);
   if (node === undefined) {
     const created = await client.create(nodes, newNode(options), { signal });
-    logger.info({ node: name }, 'Registered');
+    logger.info('Registered');
     return created;
   }
   if (isReported(node, options.address)) return node;
-  logger.info({ node: name }, 'Reported ready');
+  logger.info('Reported ready');
   return client.transport.request<Node>({
     method: 'PATCH',
     path: `/api/v1/nodes/${name}/status`,

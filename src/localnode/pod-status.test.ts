@@ -78,6 +78,7 @@ describe('whether something is to be written', () => {
   const patch = statusOf(running);
   const stored = {
     ...patch,
+    containerStatuses: patch.containerStatuses?.map((status) => ({ ...status, lastState: {} })) ?? [],
     conditions: [
       { type: 'PodScheduled', status: 'True' as const },
       ...patch.conditions.map(({ reason, message, ...rest }) => ({

@@ -1,5 +1,4 @@
 /** What localnode says of a pod: the parts of its status that a kubelet writes, as a strategic merge patch. */
-import { isDeepStrictEqual } from 'node:util';
 import type { ContainerStatus, ObjectCondition, Pod, PodStatus } from '../kube/core-resources.ts';
 import type { EndedProcess, ProcessState } from './process-state.ts';
 
@@ -44,18 +43,21 @@ export function rejectedStatusPatch(pod: Pod, unsupported: readonly string[], no
   return { phase: 'Failed', reason, message, conditions: withTimes([condition('Ready', 'False', reason)], pod, now) };
 }
 
-/** Whether the API server has all of the patch already. */
-export function isReported(status: PodStatus | undefined, patch: PodStatusPatch): boolean {
-  if (status === undefined) return false;
-  return Object.entries(patch).every(([field, value]) => {
-    const current: unknown = status[field as keyof PodStatus];
-    if (field !== 'conditions') return isDeepStrictEqual(current, value);
-    return patch.conditions.every((condition) => {
-      const existing = status.conditions?.find(({ type }) => type === condition.type);
-      if (existing?.status !== condition.status) return false;
-      return (existing.reason ?? '') === condition.reason && (existing.message ?? '') === condition.message;
-    });
-  });
+/** Whether the API server has all of the patch already. It drops empty texts, and adds fields of its own. */
+export function isReported(status: PodStatus | undefined, { conditions, ...rest }: PodStatusPatch): boolean {
+  return (
+    contains(status, rest) &&
+    // Times change with the status only.
+    conditions.every(({ lastTransitionTime: _, ...wanted }) =>
+      status?.conditions?.some((existing) => contains(existing, wanted)),
+    )
+  );
+}
+
+function contains(existing: unknown, wanted: unknown): boolean {
+  if (typeof wanted !== 'object' || wanted === null) return (existing ?? '') === (wanted ?? '');
+  if (typeof existing !== 'object' || existing === null) return false;
+  return Object.entries(wanted).every(([field, value]) => contains(existing[field as keyof typeof existing], value));
 }
 
 function phaseOf(process: ProcessState): NonNullable<PodStatus['phase']> {
