@@ -118,7 +118,7 @@ test('a guest moves between two QEMUs, whose arguments have the same hash', asyn
   expect(argumentsHash(target.argv())).toBe(argumentsHash(source.argv()));
   expect(await source.execute('query-migrate')).not.toHaveProperty('blocked-reasons');
 
-  const capabilities = ['return-path', 'validate-uuid', 'late-block-activate'].map((capability) => ({
+  const capabilities = ['return-path', 'validate-uuid', 'late-block-activate', 'multifd'].map((capability) => ({
     capability,
     state: true,
   }));
