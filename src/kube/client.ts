@@ -102,7 +102,10 @@ export class KubeClient {
     return this.#patch(resource, ref, 'application/json-patch+json', operations, options);
   }
 
-  /** A `metadata.uid` or `metadata.resourceVersion` in the patch is a precondition (`Conflict`) only for the main resource's version. */
+  /**
+   * A `metadata.resourceVersion` in the patch must be the current one (`Conflict`). A `metadata.uid` guards only the object itself
+   * (`Invalid`): for the status of a custom resource the server accepts a wrong one. Use a JSON patch with a `test` there.
+   */
   mergePatch<T extends KubeObject>(
     resource: Resource<T>,
     ref: ObjectRef,

@@ -12,7 +12,7 @@ export interface Pod extends KubeObject {
   status?: PodStatus;
 }
 
-export interface PodSpec {
+interface PodSpec {
   nodeName?: string;
   nodeSelector?: Record<string, string>;
   affinity?: object;
@@ -40,7 +40,7 @@ export interface Container {
   terminationMessagePolicy?: 'File' | 'FallbackToLogsOnError';
 }
 
-export interface EnvironmentVariable {
+interface EnvironmentVariable {
   name: string;
   value?: string;
   valueFrom?: { fieldRef?: { fieldPath: string } };
@@ -53,7 +53,7 @@ export interface Volume {
   persistentVolumeClaim?: { claimName: string; readOnly?: boolean };
 }
 
-export interface Toleration {
+interface Toleration {
   key?: string;
   operator?: string;
   value?: string;
@@ -96,7 +96,7 @@ export interface ContainerStatus {
   };
 }
 
-export interface ContainerTermination {
+interface ContainerTermination {
   exitCode: number;
   signal?: number;
   reason?: string;

@@ -56,7 +56,10 @@ export class Informer<T extends KubeObject> implements AsyncDisposable {
     return this.#cache;
   }
 
-  /** Handlers are called at once, in the order of the changes; one that throws is logged and disturbs nobody. */
+  /**
+   * To be registered before `start`: what was reported is not repeated. Handlers are called at once, in the order of the changes; one
+   * that throws is logged and disturbs nobody.
+   */
   onChange(handler: ChangeHandler<T>): void {
     this.#handlers.push(handler);
   }

@@ -109,8 +109,6 @@ export class KubeTransport implements AsyncDisposable {
       }
     } catch (error) {
       throw failure(call, error, deadline.signal);
-    } finally {
-      response.destroy();
     }
   }
 

@@ -61,6 +61,15 @@ describe('a real API server', () => {
     expect((await swap('a', 'b')).spec?.holderIdentity).toBe('b');
   });
 
+  it('compares the resourceVersion of a merge patch', async () => {
+    const { metadata } = await createLease('merged');
+    const ref = { namespace, name: 'merged' };
+    const merge = (identity: object) =>
+      client.mergePatch(leases, ref, { metadata: identity, spec: { holderIdentity: 'b' } });
+    expect(isConflict(await failure(merge({ resourceVersion: '1' })))).toBe(true);
+    await merge({ resourceVersion: metadata.resourceVersion });
+  });
+
   it('deletes an object only if it is the one that is meant', async () => {
     const { metadata } = await createLease('deleted');
     const ref = { namespace, name: 'deleted' };
