@@ -14,7 +14,7 @@ export interface EndedProcess {
 }
 
 /** `Completed` and `Error` are the kubelet's words, and so is `ContainerStatusUnknown`, which proves nothing. */
-export type EndReason = 'Completed' | 'Error' | 'NodeRebooted' | 'NeverStarted' | 'ContainerStatusUnknown';
+type EndReason = 'Completed' | 'Error' | 'NodeRebooted' | 'NeverStarted' | 'ContainerStatusUnknown';
 
 /** An exit code beyond all others, for ends that left none. */
 export const unknownExitCode = 255;

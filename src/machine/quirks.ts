@@ -15,7 +15,7 @@ interface Quirk {
 
 const kibibyte = 1024;
 
-export const quirks: readonly Quirk[] = [
+const quirks: readonly Quirk[] = [
   {
     name: 'tcg-memory-off-the-fast-path',
     reason:
