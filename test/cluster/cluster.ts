@@ -66,10 +66,17 @@ export interface Cluster extends AsyncDisposable, NodeRuntime {
  * interrupted or killed.
  */
 export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
-  const { nodes = [], bundled = true, log = () => {}, signal } = options;
+  const { bundled = true, log = () => {} } = options;
   await ensureNetworkTools(log);
-  const programs = await ensureClusterBinaries(log, signal);
+  const programs = await ensureClusterBinaries(log, options.signal);
   const run = beginRun(options.directory);
+  // A start that failed in one part must not go on in another, where it would start more processes.
+  const ended = new AbortController();
+  const signal = options.signal ? AbortSignal.any([options.signal, ended.signal]) : ended.signal;
+  const end = () => {
+    ended.abort(new Error('the cluster has ended'));
+    endRun(run);
+  };
   try {
     for (const folder of ['certificates', 'logs']) mkdirSync(path.join(run.directory, folder), { recursive: true });
     const surroundings: Surroundings = { directory: run.directory, programs, env: environment(), signal };
@@ -80,10 +87,12 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     const env = { KUBECONFIG: adminKubeconfig, PATH: `${programs}:${process.env.PATH}` };
     const kubectlPath = path.join(programs, 'kubectl');
     const kubectl = kubectlRunner(kubectlPath, { ...surroundings.env, ...env });
-    await deploy(kubectl, request, signal);
-    const controllerManager = await startControllerManager(surroundings, network.control, request);
+    const deployed = deploy(kubectl, request, signal);
     const runtime = createNodeRuntime(surroundings, controlPlane, network, bundled);
-    await startProduct(runtime, nodes, options);
+    const [controllerManager] = await Promise.all([
+      deployed.then(() => startControllerManager(surroundings, network.control, request)),
+      startProduct(runtime, deployed, options),
+    ]);
 
     const startApiServer = async () => {
       await apiServer.restart();
@@ -110,24 +119,25 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
       startApiServer,
       restartApiServer: startApiServer,
       async [Symbol.asyncDispose]() {
-        endRun(run);
+        end();
       },
     };
   } catch (error) {
-    endRun(run);
+    end();
     throw error;
   }
 }
 
+/** The nodes need only the API; the agents and the controller need their resources and service accounts as well. */
 async function startProduct(
   runtime: NodeRuntime,
-  nodes: string[],
-  { agents = nodes.length > 0, controller = nodes.length > 0 }: ClusterOptions,
+  deployed: Promise<void>,
+  { nodes = [], agents = nodes.length > 0, controller = nodes.length > 0 }: ClusterOptions,
 ): Promise<void> {
   await Promise.all([
-    controller ? runtime.startController() : undefined,
+    controller && deployed.then(runtime.startController),
     ...nodes.map(async (name) => {
-      await runtime.startNode(name);
+      await Promise.all([runtime.startNode(name), deployed]);
       if (agents) await runtime.startAgent(name);
     }),
   ]);
@@ -149,7 +159,7 @@ function kubectlRunner(kubectlPath: string, env: Record<string, string>): Kubect
 }
 
 /** Applies the resources and manifests and waits until the resources are served. */
-async function deploy(kubectl: Kubectl, request: ApiRequest, signal?: AbortSignal): Promise<void> {
+async function deploy(kubectl: Kubectl, request: ApiRequest, signal: AbortSignal): Promise<void> {
   const folders = ['deploy/crds', 'deploy/manifests'].map((folder) => path.join(checkout, folder));
   await kubectl(['apply', '--server-side', ...folders.flatMap((folder) => ['-f', folder])]);
   await until(

@@ -13,7 +13,8 @@ export interface Surroundings {
   /** Where etcd, kube-apiserver and the others are. */
   programs: string;
   env: Record<string, string>;
-  signal?: AbortSignal | undefined;
+  /** Aborted when nothing may be started any more. */
+  signal: AbortSignal;
 }
 
 export interface ControlPlane {
@@ -171,11 +172,12 @@ export function startScheduler(surroundings: Surroundings, place: Place): Manage
 }
 
 function startProgram(
-  { directory, programs, env }: Surroundings,
+  { directory, programs, env, signal }: Surroundings,
   { netns }: Place,
   name: string,
   flags: Record<string, string>,
 ): ManagedProcess {
+  signal.throwIfAborted();
   return new ManagedProcess({
     name,
     command: path.join(programs, name),

@@ -53,6 +53,7 @@ export function createNodeRuntime(
     env: Record<string, string> = {},
   ) {
     const entry = bundled ? await bundle(program) : path.join(checkout, 'src', program, 'main.ts');
+    signal.throwIfAborted();
     return new ManagedProcess({
       name,
       command: process.execPath,
