@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import type { RequestOptions } from 'node:https';
 import type { KubeConfig, Material } from './kube-config.ts';
 
 /** What a connection and a request are made with. */
@@ -48,11 +49,11 @@ export class CredentialSource {
 }
 
 async function readCredentials(config: KubeConfig): Promise<Credentials> {
-  const { tlsServerName, insecureSkipTlsVerify } = config;
+  const { tlsServerName, insecureSkipTlsVerify, plugin } = config;
   const [ca, cert, key, token] = await Promise.all(
     [config.certificateAuthority, config.clientCertificate, config.clientKey, config.token].map(content),
   );
-  return {
+  const own: Credentials = {
     tls: {
       ...(ca && { ca }),
       ...(cert && { cert }),
@@ -62,6 +63,38 @@ async function readCredentials(config: KubeConfig): Promise<Credentials> {
     },
     headers: token ? { authorization: `Bearer ${token.toString('utf8').trim()}` } : {},
   };
+  return plugin === undefined ? own : merge(own, await askPlugin(config.server, plugin));
+}
+
+/**
+ * Plugins are the client library's business. It is loaded only for a kubeconfig that names one: a daemon in a cluster has a token
+ * file, and would pay some 30 MiB of memory for code that it never runs.
+ */
+async function askPlugin(server: string, plugin: NonNullable<KubeConfig['plugin']>): Promise<RequestOptions> {
+  const { KubeConfig: Library } = await import('@kubernetes/client-node');
+  const library = new Library();
+  library.loadFromOptions({
+    clusters: [{ name: 'cluster', server, skipTLSVerify: false }],
+    users: [{ name: 'user', exec: plugin.exec, authProvider: plugin['auth-provider'] }],
+    contexts: [{ name: 'context', cluster: 'cluster', user: 'user' }],
+    currentContext: 'context',
+  });
+  const options: RequestOptions = { headers: {} };
+  await library.applyToHTTPSOptions(options);
+  return options;
+}
+
+function merge(own: Credentials, given: RequestOptions): Credentials {
+  const authorization = (given.headers as Record<string, string> | undefined)?.Authorization;
+  return {
+    tls: { ...own.tls, ...(given.cert && given.key ? { cert: asBuffer(given.cert), key: asBuffer(given.key) } : {}) },
+    headers: authorization === undefined ? own.headers : { authorization },
+  };
+}
+
+/** The library gives PEM as text or bytes. */
+function asBuffer(pem: unknown): Buffer {
+  return Buffer.isBuffer(pem) ? pem : Buffer.from(String(pem));
 }
 
 async function content(material: Material | undefined): Promise<Buffer | undefined> {

@@ -73,7 +73,6 @@ it.each([
     () => loadKubeConfig(write('config', { ...withUser({}), contexts: [] })),
     '"test" is not among the contexts',
   ],
-  ['a credential plugin', () => loadKubeConfig(write('config', withUser({ exec: {} }))), 'needs a credential plugin'],
 ])('refuses %s in one sentence', (_name, load, sentence) => {
   expect(load).toThrow(sentence);
 });

@@ -15,6 +15,8 @@ export interface KubeConfig {
   readonly clientCertificate?: Material;
   readonly clientKey?: Material;
   readonly token?: Material;
+  /** A program or an identity provider that gives out credentials, as the kubeconfig describes it. */
+  readonly plugin?: Pick<UserEntry, 'exec' | 'auth-provider'>;
   readonly tlsServerName?: string;
   readonly insecureSkipTlsVerify?: boolean;
 }
@@ -52,7 +54,7 @@ const serviceAccountFolder = '/var/run/secrets/kubernetes.io/serviceaccount';
  * Finds the cluster: the kubeconfig at `file`, else those named by KUBECONFIG, else the service account of the pod this runs in.
  * `~/.kube/config` is never taken by itself: a daemon that is started by accident must not act on somebody's cluster.
  *
- * @throws Error in one sentence when there is none, or it asks for something that is not supported: credential plugins and proxies
+ * @throws Error in one sentence when there is none, or it asks for a proxy, which is not supported
  */
 export function loadKubeConfig(file?: string): KubeConfig {
   const files = file ? [file] : (process.env.KUBECONFIG ?? '').split(path.delimiter).filter(Boolean);
@@ -92,7 +94,7 @@ function fromFiles(files: readonly string[]): KubeConfig {
   const user = find('users', context.user);
   return {
     ...clusterSide(entry.cluster, folder),
-    ...userSide(user.entry.user, user.folder, `${source}: user "${context.user}"`),
+    ...userSide(user.entry.user, user.folder),
     namespace: context.namespace ?? 'default',
   };
 }
@@ -108,9 +110,7 @@ function clusterSide(cluster: ClusterEntry, folder: string): Omit<KubeConfig, 'n
   };
 }
 
-function userSide(user: UserEntry, folder: string, source: string): Partial<KubeConfig> {
-  if (user.exec || user['auth-provider'])
-    throw new Error(`${source} needs a credential plugin, which is not supported: use a token or a client certificate`);
+function userSide(user: UserEntry, folder: string): Partial<KubeConfig> {
   const certificate = material(user['client-certificate-data'], user['client-certificate'], folder);
   const key = material(user['client-key-data'], user['client-key'], folder);
   // A token file wins over a token: it is the one that is kept fresh.
@@ -121,6 +121,7 @@ function userSide(user: UserEntry, folder: string, source: string): Partial<Kube
     ...(certificate && { clientCertificate: certificate }),
     ...(key && { clientKey: key }),
     ...(token && { token }),
+    ...((user.exec || user['auth-provider']) && { plugin: user }),
   };
 }
 
