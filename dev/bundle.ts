@@ -8,21 +8,24 @@ import { cacheFolder, checkout, contentKey } from './cache.ts';
 export type Program = 'agent' | 'controller' | 'localnode';
 
 /**
- * One file that holds a program and all its libraries, as it ships: it starts faster than the sources and needs less
- * memory. Kept in the cache for each content of `src/` and the lock file, so a second call does no work.
+ * A program with all its libraries, as it ships: it starts faster than the sources and needs less memory. What is imported only
+ * on demand (the client library's credential plugins) is a file of its own beside it, and costs nothing until then. Kept in the
+ * cache for each content of `src/` and the lock file, so a second call does no work.
  */
 export async function bundle(program: Program): Promise<string> {
   const sources = globSync('src/**/*.ts', { cwd: checkout, exclude: (file) => file.endsWith('.test.ts') });
   const key = contentKey([...sources, 'package-lock.json', 'dev/bundle.ts']);
   const folder = cacheFolder('bundles', key);
-  const file = path.join(folder, `${program}.mjs`);
+  const file = path.join(folder, program, 'main.mjs');
   if (globSync(file).length > 0) return file;
   const draft = await mkdtemp(path.join(folder, '.draft-'));
   try {
     await build({
       entryPoints: [path.join(checkout, 'src', program, 'main.ts')],
-      outfile: path.join(draft, `${program}.mjs`),
+      outdir: draft,
+      outExtension: { '.js': '.mjs' },
       bundle: true,
+      splitting: true,
       platform: 'node',
       target: 'node24',
       format: 'esm',
@@ -31,7 +34,10 @@ export async function bundle(program: Program): Promise<string> {
       legalComments: 'none',
       logLevel: 'silent',
     });
-    await rename(path.join(draft, `${program}.mjs`), file);
+    // Somebody else may have been faster with the same content.
+    await rename(draft, path.dirname(file)).catch((error) => {
+      if (globSync(file).length === 0) throw error;
+    });
   } finally {
     await rm(draft, { recursive: true, force: true });
   }
