@@ -22,7 +22,7 @@ function toJsonSchema(node: unknown): unknown {
   const source = node as SchemaNode;
   const result: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(source)) {
-    if (key === 'x-kubernetes-int-or-string') result['type'] = ['integer', 'string'];
+    if (key === 'x-kubernetes-int-or-string') result.type = ['integer', 'string'];
     // A default fills the field in before anybody reads it, but a writer may leave it out: keep fields as they are declared.
     else if (
       key.startsWith('x-kubernetes-') ||
@@ -30,13 +30,12 @@ function toJsonSchema(node: unknown): unknown {
     )
       continue;
     else if (key === 'properties') {
-      result['properties'] = Object.fromEntries(
+      result.properties = Object.fromEntries(
         Object.entries(source.properties ?? {}).map(([name, child]) => [name, toJsonSchema(child)]),
       );
     } else result[key] = toJsonSchema(value);
   }
-  if (result['type'] === 'object' && result['additionalProperties'] === undefined)
-    result['additionalProperties'] = false;
+  if (result.type === 'object' && result.additionalProperties === undefined) result.additionalProperties = false;
   return result;
 }
 
@@ -52,8 +51,8 @@ async function generate(file: string): Promise<{ path: string; text: string }> {
       additionalProperties: false,
       required: ['spec'],
       properties: {
-        spec: { ...schema.properties['spec'], title: `${kind}Spec` },
-        status: { ...schema.properties['status'], title: `${kind}Status` },
+        spec: { ...schema.properties.spec, title: `${kind}Spec` },
+        status: { ...schema.properties.status, title: `${kind}Status` },
       },
     } as JSONSchema,
     `${kind}Fields`,

@@ -3,7 +3,7 @@
 import type { VirtualMachineSpec, VirtualMachineStatus } from './virtual-machine.gen.ts';
 import type { VirtualMachineMigrationSpec, VirtualMachineMigrationStatus } from './virtual-machine-migration.gen.ts';
 
-export interface Metadata {
+interface Metadata {
   name: string;
   namespace: string;
   uid: string;

@@ -1,20 +1,17 @@
 /** Phases are for people. No decision reads them but one: a terminal phase is never left. */
 
-export const migrationPhases = [
-  'Pending',
-  'Scheduling',
-  'Checking',
-  'Preparing',
-  'Transferring',
-  'SwitchingOver',
-  'Finalizing',
-  'RollingBack',
-  'Succeeded',
-  'Failed',
-  'Cancelled',
-] as const;
-
-export type MigrationPhase = (typeof migrationPhases)[number];
+export type MigrationPhase =
+  | 'Pending'
+  | 'Scheduling'
+  | 'Checking'
+  | 'Preparing'
+  | 'Transferring'
+  | 'SwitchingOver'
+  | 'Finalizing'
+  | 'RollingBack'
+  | 'Succeeded'
+  | 'Failed'
+  | 'Cancelled';
 
 /** Whether a migration in this phase has ended: what is left to do then is cleaning. */
 export function isTerminal(phase: string | undefined): boolean {
