@@ -55,7 +55,8 @@ export function targetStep(facts: TargetFacts): TargetStep {
   if (journal.refused) return afterRefused(facts);
   if (qemu.presence === 'gone') return one({ kind: 'publishVerdict', verdict: 'Gone' });
   // The source's own word outlives its QEMU: once it is Completed, the only copy left is this one.
-  if (sourceVerdict === 'Aborted' || (facts.sourceGone && sourceVerdict !== 'Completed')) return one({ kind: 'recordRefused' });
+  if (sourceVerdict === 'Aborted' || (facts.sourceGone && sourceVerdict !== 'Completed'))
+    return one({ kind: 'recordRefused' });
   if (qemu.presence !== 'present') return { effects: [], lookAgainAfter: qemu.presence === 'notYet' ? 10 : 500 };
   // An incoming migration that failed cannot be repeated in the same process.
   if (qemu.migration === 'failed') return one({ kind: 'recordRefused' });
