@@ -1,5 +1,5 @@
 import { globSync } from 'node:fs';
-import { mkdtemp, rename, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { build } from 'esbuild';
 import { cacheFolder, checkout, contentKey } from './cache.ts';
@@ -18,6 +18,7 @@ export async function bundle(program: Program): Promise<string> {
   const folder = cacheFolder('bundles', key);
   const file = path.join(folder, program, 'main.mjs');
   if (globSync(file).length > 0) return file;
+  await removeOldBundles();
   const draft = await mkdtemp(path.join(folder, '.draft-'));
   try {
     await build({
@@ -42,4 +43,14 @@ export async function bundle(program: Program): Promise<string> {
     await rm(draft, { recursive: true, force: true });
   }
   return file;
+}
+
+/** Every change of the sources makes a new folder; those of more than a week ago are not asked for again. */
+async function removeOldBundles(): Promise<void> {
+  const bundles = cacheFolder('bundles');
+  for (const name of await readdir(bundles)) {
+    const folder = path.join(bundles, name);
+    const { mtimeMs } = await stat(folder).catch(() => ({ mtimeMs: Date.now() })); // another process was faster
+    if (Date.now() - mtimeMs > 7 * 24 * 60 * 60 * 1000) await rm(folder, { recursive: true, force: true });
+  }
 }

@@ -58,7 +58,13 @@ function endStaleRuns(): void {
   for (const file of readdirSync(cacheFolder('runs'))) {
     if (!file.endsWith('.json')) continue;
     const run = readRun(path.join(cacheFolder('runs'), file));
-    if (run && startTime(run.owner.pid) !== run.owner.startTime) endRun(run);
+    if (!run || startTime(run.owner.pid) === run.owner.startTime) continue;
+    try {
+      endRun(run);
+    } catch (error) {
+      // It may be root's, started with this user's cache; that must not keep a new run from starting.
+      console.warn(`what is left of an earlier run stays in ${run.directory}: ${String(error)}`);
+    }
   }
 }
 
