@@ -1,9 +1,13 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { System } from '../e2e/system.ts';
 import { BareGuest } from './bare-guest.ts';
 import type { Comparison } from './bounds.ts';
 import { FerriedGuest, type FerriedRun } from './ferried-guest.ts';
 import type { Figures } from './metric.ts';
 import { type ProfileName, profiles } from './profile.ts';
+
+/** A guest that was stopped as a process catches up with its timers. */
+const calmMilliseconds = 500;
 
 /**
  * Moves two equal guests in turn between the same two nodes, one by bare QMP and one by vmferry. The one that is not being
@@ -31,6 +35,7 @@ export async function compare(
   for (let run = 1; run <= runs; run++) {
     ferried.freeze();
     straight.thaw();
+    await delay(calmMilliseconds);
     bare.push(await straight.migrate());
     straight.freeze();
     ferried.thaw();
