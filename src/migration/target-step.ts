@@ -57,7 +57,8 @@ export function targetStep(facts: TargetFacts): TargetStep {
   // The source's own word outlives its QEMU: once it is Completed, the only copy left is this one.
   if (sourceVerdict === 'Aborted' || (facts.sourceGone && sourceVerdict !== 'Completed'))
     return one({ kind: 'recordRefused' });
-  if (qemu.presence !== 'present') return { effects: [], lookAgainAfter: qemu.presence === 'notYet' ? 10 : 500 };
+  // A QEMU that starts has a process first, and answers a moment later: everybody waits for it.
+  if (qemu.presence !== 'present') return { effects: [], lookAgainAfter: published.endpoint ? 500 : 10 };
   // An incoming migration that failed cannot be repeated in the same process.
   if (qemu.migration === 'failed') return one({ kind: 'recordRefused' });
   if (sourceVerdict === 'Completed') return takeOver(qemu.runState, qemu.migration, facts.resumeTarget);
