@@ -17,7 +17,7 @@ export interface Steps {
 export type Micro = SourceEffect | { kind: 'note' | 'migrate'; resumeTarget: boolean } | { kind: 'stamp' };
 
 /** What an agent or the controller has decided and not yet done, and the version of the object (by its number) it decided on. */
-export interface Pending<E> {
+interface Pending<E> {
   base: number;
   effects: E[];
   begun: boolean;
