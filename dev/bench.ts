@@ -4,7 +4,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { cpus } from 'node:os';
+import { cpus, loadavg } from 'node:os';
 import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Comparison } from '../test/bench/bounds.ts';
@@ -30,10 +30,11 @@ function chosenProfiles(): ProfileName[] {
   return chosen;
 }
 
-function machine(): object {
+function describeMachine() {
   const [version = ''] = spawnSync('qemu-system-x86_64', ['--version'], { encoding: 'utf8' }).stdout.split('\n');
   const [cpu] = cpus();
-  return { qemu: version, accelerator: 'tcg', node: process.version, cpu: cpu?.model, cpus: cpus().length };
+  const [load = 0] = loadavg();
+  return { qemu: version, accelerator: 'tcg', node: process.version, cpu: cpu?.model, cpus: cpus().length, load };
 }
 
 async function bench(): Promise<void> {
@@ -42,11 +43,14 @@ async function bench(): Promise<void> {
   if (!Number.isInteger(runs) || runs < 1) throw new Error('--runs is a whole number');
   await mkdir(dirname(flags.out), { recursive: true });
   await ensureQemu(say);
+  const machine = describeMachine();
+  say(`${machine.cpus} CPUs, load ${machine.load.toFixed(1)} before the start; ${machine.qemu}`);
+  if (machine.load > 0.5) say('This machine is busy with other things: the figures will not be those of a quiet one.');
   await using system = await System.start({ network: 'namespaces', log: say });
   const comparisons: Partial<Record<ProfileName, Comparison>> = {};
   for (const name of names) {
     comparisons[name] = await compare(system, name, runs, say);
-    await writeFile(flags.out, `${JSON.stringify({ machine: machine(), runs, profiles: comparisons }, null, 2)}\n`);
+    await writeFile(flags.out, `${JSON.stringify({ machine, runs, profiles: comparisons }, null, 2)}\n`);
   }
   for (const [name, comparison] of Object.entries(comparisons)) say(`\n${report(name as ProfileName, comparison)}`);
   say(`\nEverything measured: ${flags.out}`);

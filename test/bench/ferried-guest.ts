@@ -118,6 +118,7 @@ export class FerriedGuest implements AsyncDisposable {
       progressWrites,
       controllerCpu: cpuAfter.controller - cpuBefore.controller,
       agentCpu: cpuAfter.agents - cpuBefore.agents,
+      platformCpu: cpuAfter.platform - cpuBefore.platform,
       ...this.#memory(),
     };
     return { figures: known(figures), steps: diary.seen, writes };
@@ -189,16 +190,22 @@ export class FerriedGuest implements AsyncDisposable {
     return readApiWrites(await this.#system.cluster.kubectl('get', '--raw', '/metrics'));
   }
 
-  get #processes(): { controller: number; agents: number[] } {
-    const { controller, nodes } = this.#system.cluster;
+  get #processes(): { controller: number; agents: number[]; platform: number[] } {
+    const { controller, controlPlane, nodes } = this.#system.cluster;
     if (controller === undefined) throw new Error('the cluster has no controller');
-    return { controller: controller.pid, agents: [...nodes.values()].flatMap(({ agent }) => agent?.pid ?? []) };
+    const agents = [...nodes.values()].flatMap(({ agent }) => agent?.pid ?? []);
+    const runtimes = [...nodes.values()].map(({ localnode }) => localnode.pid);
+    return {
+      controller: controller.pid,
+      agents,
+      platform: [...Object.values(controlPlane).map(({ pid }) => pid), ...runtimes],
+    };
   }
 
-  #cpu(): { controller: number; agents: number } {
-    const { controller, agents } = this.#processes;
-    const sum = agents.reduce((time, pid) => time + cpuMilliseconds(pid), 0);
-    return { controller: cpuMilliseconds(controller), agents: sum };
+  #cpu(): { controller: number; agents: number; platform: number } {
+    const { controller, agents, platform } = this.#processes;
+    const sum = (pids: number[]) => pids.reduce((time, pid) => time + cpuMilliseconds(pid), 0);
+    return { controller: cpuMilliseconds(controller), agents: sum(agents), platform: sum(platform) };
   }
 
   #memory(): Pick<Figures, 'controllerRss' | 'controllerPeak' | 'agentRss' | 'agentPeak'> {
