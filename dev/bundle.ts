@@ -1,4 +1,4 @@
-import { globSync } from 'node:fs';
+import { existsSync, globSync } from 'node:fs';
 import { mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { build } from 'esbuild';
@@ -7,42 +7,43 @@ import { cacheFolder, checkout, contentKey } from './cache.ts';
 /** A process of the product, in `src/<name>/main.ts`. */
 export type Program = 'agent' | 'controller' | 'localnode';
 
+const building = new Map<string, Promise<void>>();
+
 /**
- * A program with all its libraries, as it ships: it starts faster than the sources and needs less memory. What is imported only
- * on demand (the client library's credential plugins) is a file of its own beside it, and costs nothing until then. Kept in the
- * cache for each content of `src/` and the lock file, so a second call does no work.
+ * One file that holds a program and all its libraries, as it ships: it starts faster than the sources and needs less
+ * memory. Kept in the cache for each content of `src/` and the lock file, so a second call does no work.
  */
 export async function bundle(program: Program): Promise<string> {
   const sources = globSync('src/**/*.ts', { cwd: checkout, exclude: (file) => file.endsWith('.test.ts') });
   const key = contentKey([...sources, 'package-lock.json', 'dev/bundle.ts']);
-  const folder = cacheFolder('bundles', key);
-  const file = path.join(folder, program, 'main.mjs');
-  if (globSync(file).length > 0) return file;
+  const file = path.join(cacheFolder('bundles', key), `${program}.mjs`);
+  if (existsSync(file)) return file;
+  const work = building.get(file) ?? buildBundle(program, file);
+  building.set(file, work);
+  await work.finally(() => building.delete(file));
+  return file;
+}
+
+async function buildBundle(program: Program, file: string): Promise<void> {
   await removeOldBundles();
-  const draft = await mkdtemp(path.join(folder, '.draft-'));
+  const draft = await mkdtemp(path.join(path.dirname(file), '.draft-'));
   try {
     await build({
       entryPoints: [path.join(checkout, 'src', program, 'main.ts')],
-      outdir: draft,
-      outExtension: { '.js': '.mjs' },
+      outfile: path.join(draft, `${program}.mjs`),
       bundle: true,
-      splitting: true,
       platform: 'node',
       target: 'node24',
       format: 'esm',
       // Libraries in CommonJS look for `require`, which an ES module does not have.
       banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
       legalComments: 'none',
-      logLevel: 'silent',
+      logLevel: 'silent', // the error that is thrown says it all
     });
-    // Somebody else may have been faster with the same content.
-    await rename(draft, path.dirname(file)).catch((error) => {
-      if (globSync(file).length === 0) throw error;
-    });
+    await rename(path.join(draft, `${program}.mjs`), file);
   } finally {
     await rm(draft, { recursive: true, force: true });
   }
-  return file;
 }
 
 /** Every change of the sources makes a new folder; those of more than a week ago are not asked for again. */
