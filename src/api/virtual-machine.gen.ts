@@ -206,7 +206,7 @@ export interface VirtualMachineStatus {
     finishedAt: string;
   };
   /**
-   * How often the VM was started again after its QEMU ended by itself, since it was last Stopped.
+   * How often in a row the VM's QEMU ended without being asked to; 0 again after it has run for ten minutes, absent when its owner stopped it last.
    */
   restarts?: number;
   /**

@@ -3,7 +3,6 @@
  * named here as long as objects are patched, or replaced as they were read.
  */
 
-import type { Condition } from './conditions.ts';
 import { defineResource, type KubeObject, type ObjectMeta } from './resource.ts';
 
 export interface Pod extends KubeObject {
@@ -73,8 +72,11 @@ export interface PodStatus {
   containerStatuses?: ContainerStatus[];
 }
 
-/** A condition of a pod or a node: like `Condition`, but its times and texts may be missing. */
-export interface ObjectCondition extends Omit<Condition, 'reason' | 'message' | 'lastTransitionTime'> {
+/** A condition of a pod or a node: unlike one of `metav1.Condition`, its times and texts may be missing. */
+export interface ObjectCondition {
+  type: string;
+  status: 'True' | 'False' | 'Unknown';
+  observedGeneration?: number;
   reason?: string;
   message?: string;
   lastTransitionTime?: string;

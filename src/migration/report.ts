@@ -1,11 +1,20 @@
 /** Gathers what one step of the controller says in the status: phase, timeline, conditions. Starts from the status as it was read. */
+import { setCondition } from '../api/conditions.ts';
 import type { VirtualMachineMigration } from '../api/objects.ts';
 import type { MigrationPhase } from '../api/phases.ts';
 import type { MigrationReason } from '../api/reasons.ts';
 import type { VirtualMachineMigrationStatus } from '../api/virtual-machine-migration.gen.ts';
-import { type MigrationCondition, withCondition } from './conditions.ts';
 
 type Endpoint = NonNullable<VirtualMachineMigrationStatus['plan']>['endpoint'];
+
+type MigrationCondition =
+  | 'Succeeded'
+  | 'Finished'
+  | 'PreflightPassed'
+  | 'TargetReady'
+  | 'SourceCleaned'
+  | 'TargetCleaned'
+  | 'CancelRejected';
 
 interface Explanation {
   reason: MigrationReason;
@@ -90,8 +99,8 @@ export class Report {
   }
 
   condition(type: MigrationCondition, status: 'True' | 'False' | 'Unknown', reason: string, message: string): void {
-    const change = { status, reason, message: message.slice(0, maxMessage) };
-    this.#status.conditions = [...withCondition(this.#status.conditions ?? [], type, change, this.#now)];
+    const change = { type, status, reason, message: message.slice(0, maxMessage) };
+    this.#status.conditions = setCondition(this.#status.conditions, change, this.#now);
   }
 
   /** @returns no effects, so that a decision can end with it. */

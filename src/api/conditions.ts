@@ -27,10 +27,6 @@ export function setCondition<C extends Condition>(
   return before.with(index, changed);
 }
 
-export function findCondition<C extends Condition>(conditions: readonly C[] | undefined, type: string): C | undefined {
-  return conditions?.find((condition) => condition.type === type);
-}
-
 function isSame(a: Condition, b: Condition): boolean {
   return (
     a.status === b.status &&

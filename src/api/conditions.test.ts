@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { type Condition, findCondition, setCondition } from './conditions.ts';
+import { type Condition, setCondition } from './conditions.ts';
 
 const ready: Condition = {
   type: 'Ready',
@@ -33,9 +33,4 @@ it('keeps the transition time when only reason, message or generation change', (
 it('returns the same array when nothing changes', () => {
   const before = [other, ready];
   expect(setCondition(before, wanted, now)).toBe(before);
-});
-
-it('finds a condition by its type', () => {
-  expect(findCondition([other, ready], 'Ready')).toBe(ready);
-  expect(findCondition(undefined, 'Ready')).toBeUndefined();
 });
