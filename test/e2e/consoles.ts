@@ -5,7 +5,7 @@ import type { KubeClient } from '../../src/kube/client.ts';
 import { type Pod, pods } from '../../src/kube/core-resources.ts';
 import { Informer } from '../../src/kube/informer.ts';
 import type { Cluster } from '../cluster/cluster.ts';
-import type { HeartbeatRecorder } from '../guest/heartbeat-recorder.ts';
+import type { HeartbeatRecorder, SerialChunk } from '../guest/heartbeat-recorder.ts';
 
 /** Where the agent and QEMU meet on a localnode. */
 export function runVolume(cluster: Pick<Cluster, 'nodes'>, pod: Pod): string | undefined {
@@ -31,4 +31,13 @@ export function followConsoles(
   });
   informer.start();
   return informer;
+}
+
+/**
+ * Throws when a QEMU was heard again after another had begun: of a guest that is started anew, which counts from 1 again, no two
+ * may run at once.
+ */
+export function assertOneAfterAnother(output: readonly SerialChunk[]): void {
+  const turns = output.map(({ side }) => side).filter((side, index, sides) => side !== sides[index - 1]);
+  if (new Set(turns).size !== turns.length) throw new Error(`two ran at once: heard were ${turns.join(', ')}`);
 }

@@ -43,16 +43,9 @@ describe('a migration that fails leaves the VM where it was', () => {
     });
   }
 
-  async function transferring(migration: string): Promise<void> {
-    await system.until('bytes flow', async () => {
-      const { status } = await system.migration(migration);
-      return (status?.transfer?.transferredBytes ?? 0) > 0 ? true : undefined;
-    });
-  }
-
   test("the target's QEMU is killed while bytes flow", async () => {
     await system.migrate('killed', 'web', { transfer: slow });
-    await transferring('killed');
+    await system.bytesFlow('killed');
     const pod = await targetPod('killed');
     process.kill(await system.pidOf(pod), 'SIGKILL');
     const { status } = await system.finished('killed');
@@ -113,14 +106,14 @@ describe('a migration that fails leaves the VM where it was', () => {
 
   test('the migration is deleted while bytes flow: that cancels it', async () => {
     await system.migrate('deleted', 'web', { transfer: slow });
-    await transferring('deleted');
+    await system.bytesFlow('deleted');
     await system.cluster.kubectl('delete', 'vmm', 'deleted', '--timeout=30s');
     expect(await system.cluster.kubectl('get', 'vmm', '-o', 'name')).not.toContain('/deleted');
   });
 
   test('spec.cancel is set while bytes flow', async () => {
     await system.migrate('cancelled', 'web', { transfer: slow });
-    await transferring('cancelled');
+    await system.bytesFlow('cancelled');
     await system.cluster.kubectl('patch', 'vmm', 'cancelled', '--type=merge', '-p', '{"spec":{"cancel":true}}');
     const { status } = await system.finished('cancelled');
     expect(status).toMatchObject({ phase: 'Cancelled', reason: 'Cancelled' });

@@ -2,6 +2,7 @@ import { readdir, readlink } from 'node:fs/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { assertUnbroken, readHeartbeats } from '../guest/heartbeat.ts';
+import { qemusBelow } from './leftovers.ts';
 import { System } from './system.ts';
 
 const trips = 50;
@@ -31,18 +32,6 @@ async function sockets(pid: number): Promise<number> {
   const folder = `/proc/${pid}/fd`;
   const targets = await Promise.all((await readdir(folder)).map((fd) => readlink(`${folder}/${fd}`).catch(() => '')));
   return targets.filter((target) => target.startsWith('socket:')).length;
-}
-
-/** Processes that run in the cluster's folder: a localnode's QEMUs. */
-async function qemusBelow(directory: string): Promise<number> {
-  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
-  const places = await Promise.all(
-    pids.map(async (pid) => [
-      await readlink(`/proc/${pid}/cwd`).catch(() => ''),
-      await readlink(`/proc/${pid}/exe`).catch(() => ''),
-    ]),
-  );
-  return places.filter(([cwd = '', exe = '']) => cwd.startsWith(directory) && exe.includes('qemu-system')).length;
 }
 
 describe('to and fro', () => {

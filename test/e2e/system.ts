@@ -54,10 +54,23 @@ export class System implements AsyncDisposable {
       spec: { memory: `${(guest.totalMiB ?? 16) + 16}Mi`, firmware: { bios: { image: { hostPath } } }, ...spec },
     });
     await beating;
-    await this.until(`vm/${name} runs`, async () =>
-      (await this.virtualMachine(name)).status?.phase === 'Running' ? true : undefined,
-    );
+    await this.reached(name, 'Running');
     return recorder;
+  }
+
+  /** Changes the spec of a VM as `kubectl patch` does. */
+  async change(virtualMachineName: string, spec: object): Promise<void> {
+    await this.cluster.kubectl('patch', 'vm', virtualMachineName, '--type=merge', '-p', JSON.stringify({ spec }));
+  }
+
+  /** Waits until a VM is in this phase, in this generation of its placement if one is given. */
+  async reached(virtualMachineName: string, phase: string, generation?: number): Promise<VirtualMachine> {
+    const what = `vm/${virtualMachineName} is ${phase}${generation === undefined ? '' : ` in generation ${generation}`}`;
+    return await this.until(what, async () => {
+      const vm = await this.virtualMachine(virtualMachineName);
+      const { phase: now, placement } = vm.status ?? {};
+      return now === phase && (generation ?? placement?.generation) === placement?.generation ? vm : undefined;
+    });
   }
 
   async migrate(name: string, virtualMachineName: string, spec: object = {}): Promise<void> {
@@ -89,6 +102,14 @@ export class System implements AsyncDisposable {
     return await this.until(`the QEMU of ${pod.metadata.name} runs`, async () => {
       const text = await readFile(join(folder, '../../../process.json'), 'utf8').catch(() => undefined);
       return text === undefined ? undefined : (JSON.parse(text) as { pid: number }).pid;
+    });
+  }
+
+  /** Waits until a migration's source has sent something. */
+  async bytesFlow(name: string): Promise<void> {
+    await this.until(`bytes of vmm/${name} flow`, async () => {
+      const { status } = await this.migration(name);
+      return (status?.transfer?.transferredBytes ?? 0) > 0 ? true : undefined;
     });
   }
 
