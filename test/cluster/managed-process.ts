@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 
 /** How to start one long-running program of the cluster. */
-export interface ProcessSpec {
+interface ProcessSpec {
   name: string;
   command: string;
   args: string[];
