@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { VirtualMachine, VirtualMachineMigration } from '../api/objects.ts';
-import { type ControllerFacts, controllerStep, type PodFacts } from './controller-step.ts';
+import type { ControllerFacts, PodFacts } from './controller-facts.ts';
+import { controllerStep } from './controller-step.ts';
 import type { SourceVerdict, TargetVerdict } from './evidence.ts';
 import type { Preflight } from './preflight.ts';
 

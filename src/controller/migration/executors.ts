@@ -10,7 +10,7 @@ import { type Pod, pods } from '../../kube/core-resources.ts';
 import { isAlreadyExists, isConflict, isNotFound } from '../../kube/errors.ts';
 import { virtualMachinePod } from '../../machine/pod.ts';
 import { targetPodName } from '../../migration/attempt.ts';
-import type { ControllerEffect } from '../../migration/controller-step.ts';
+import type { ControllerEffect } from '../../migration/controller-facts.ts';
 import type { ControllerContext } from '../context.ts';
 
 /** @returns whether the caches already show what was done, so that the next step can be decided at once. */

@@ -4,7 +4,7 @@ import { finalizers } from '../../api/labels.ts';
 import type { VirtualMachine, VirtualMachineMigration } from '../../api/objects.ts';
 import type { Pod } from '../../kube/core-resources.ts';
 import { targetPodName } from '../../migration/attempt.ts';
-import type { ControllerFacts, PodFacts } from '../../migration/controller-step.ts';
+import type { ControllerFacts, PodFacts } from '../../migration/controller-facts.ts';
 import type { ControllerContext } from '../context.ts';
 
 export function gatherFacts(context: ControllerContext, migration: VirtualMachineMigration): ControllerFacts {

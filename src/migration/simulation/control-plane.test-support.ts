@@ -1,7 +1,7 @@
 /** What the controller reads before it decides, what it decides, and what its effects do to the world. */
 import type { VirtualMachine, VirtualMachineMigration } from '../../api/objects.ts';
 import { isTerminal } from '../../api/phases.ts';
-import type { ControllerEffect, ControllerFacts, PodFacts } from '../controller-step.ts';
+import type { ControllerEffect, ControllerFacts, PodFacts } from '../controller-facts.ts';
 import {
   bare,
   endSource,

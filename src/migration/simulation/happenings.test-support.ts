@@ -1,6 +1,6 @@
 /** Everything that can happen next. Every transition is one thing that one party does, or that befalls it. */
 import { isTerminal } from '../../api/phases.ts';
-import type { ControllerEffect } from '../controller-step.ts';
+import type { ControllerEffect } from '../controller-facts.ts';
 import type { TargetEffect } from '../target-step.ts';
 import { actOnSource, actOnTarget, fieldsOf, micro, sourceFacts, targetFacts } from './agents.test-support.ts';
 import { actAsController, checkTerminal, controllerDecides } from './control-plane.test-support.ts';

@@ -4,7 +4,8 @@
  * throws.
  */
 import type { VirtualMachineMigration } from '../../api/objects.ts';
-import type { ControllerEffect, controllerStep } from '../controller-step.ts';
+import type { ControllerEffect } from '../controller-facts.ts';
+import type { controllerStep } from '../controller-step.ts';
 import type { Cause, SourceEffect, sourceStep } from '../source-step.ts';
 import type { TargetEffect, targetStep } from '../target-step.ts';
 
