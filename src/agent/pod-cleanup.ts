@@ -38,6 +38,11 @@ export async function startPodCleanup(context: AgentContext): Promise<AsyncDispo
     const podUID = previous?.metadata.uid;
     if (podUID !== undefined && current?.metadata.uid !== podUID) controller.enqueue(podUID);
   });
+  // Until then its target pod was kept in mind for it; a losing one is gone by then.
+  incoming.onChange((_key, migration) => {
+    const podUID = migration?.status?.targetPod?.uid;
+    if (podUID !== undefined && isTerminal(migration?.status?.phase)) controller.enqueue(podUID);
+  });
   for (const podUID of await state.podUIDs()) controller.enqueue(podUID);
   controller.start();
   return controller;
