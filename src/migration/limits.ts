@@ -8,8 +8,8 @@ export const limits = {
   setup: 10_000,
   /** How old the last answer of the API server may be when the source commits itself to the switchover. */
   handoverPath: 2_000,
-  /** How long the source's agent may take to say how its QEMU ended, after the node has told that it did. */
-  agentSpeaks: 5_000,
+  /** How long the source's agent may take to say how its QEMU ended, after the node has told that it did: a DaemonSet pod starts again in less. */
+  agentSpeaks: 30_000,
   /** How long an agent may take to end a QEMU that lost before the controller deletes its pod. */
   agentEndsQemu: 5_000,
 } as const;

@@ -18,8 +18,11 @@ export function ownershipMoves(facts: ControllerFacts, report: Report, verdict: 
   const { virtualMachine: vm } = facts;
   const { sourcePod, targetPod, targetNode = '', sourceNode } = report.current;
   const placement = vm?.status?.placement;
-  if (vm === undefined || placement === undefined || sourcePod?.uid === undefined || targetPod?.uid === undefined)
-    return nothing;
+  if (vm === undefined) {
+    const message = `vm/${facts.migration.spec.virtualMachineName} was removed by force while it was being migrated.`;
+    return report.end('Failed', { reason: 'VirtualMachineNotFound', message });
+  }
+  if (placement === undefined || sourcePod?.uid === undefined || targetPod?.uid === undefined) return nothing;
   if (placement.podUID !== targetPod.uid) {
     const to = { nodeName: targetNode, podName: targetPod.name, podUID: targetPod.uid };
     return one({ kind: 'moveOwnership', fromPodUID: sourcePod.uid, to });
@@ -85,7 +88,8 @@ function targetCannotRun(status: VirtualMachineMigrationStatus): boolean {
 /** The guest runs on at the source: remove the target, see it gone, and say so. */
 export function rollBack(facts: ControllerFacts, report: Report, cause: Cause): Decision {
   const cancelled = cause.reason === 'Cancelled';
-  const words = lastWords(facts.targetPod);
+  const failed = cause.reason === 'TransferFailed' || cause.reason === 'TargetLost';
+  const words = failed ? lastWords(facts.targetPod) : undefined;
   if (words !== undefined) report.condition('TargetCleaned', 'False', 'QemuEnded', words);
   const told = report.current.conditions?.find(
     ({ type, reason }) => type === 'TargetCleaned' && reason === 'QemuEnded',
@@ -137,7 +141,7 @@ function isGone(pod: Extract<PodFacts, { exists: true }>): boolean {
 
 /** The outcome is settled; what is left is to see the losing side gone, to give the VM back, and to let the object go. */
 export function settle(facts: ControllerFacts, report: Report, deleting: boolean): Decision {
-  const { virtualMachine: vm, migration, sourcePod, now } = facts;
+  const { virtualMachine: vm, migration, sourcePod, targetPod, now } = facts;
   const status = report.current;
   report.copyDowntime(sourceSide(status)?.downtimeMilliseconds);
   if (status.owner !== undefined) {
@@ -148,6 +152,14 @@ export function settle(facts: ControllerFacts, report: Report, deleting: boolean
     });
     if (!cleaned) return lookAgainAfter === undefined ? { effects } : { effects, lookAgainAfter };
     report.condition('SourceCleaned', 'True', 'Gone', `The source pod on ${status.sourceNode} is gone.`);
+  } else {
+    // Nothing was moved and nothing will be. A pod that is there still was created by a leader that had slept.
+    const { effects, cleaned, lookAgainAfter } = clean(targetPod, {
+      mayDelete: true,
+      since: report.phaseEnteredAt(),
+      now,
+    });
+    if (!cleaned) return lookAgainAfter === undefined ? { effects } : { effects, lookAgainAfter };
   }
   const result = status.phase as 'Succeeded' | 'Failed' | 'Cancelled';
   const unlock: ControllerEffect[] =
@@ -156,12 +168,13 @@ export function settle(facts: ControllerFacts, report: Report, deleting: boolean
 }
 
 /** One sentence on where the VM runs now; empty when nobody knows of it. */
-export function runsWhere({ virtualMachine: vm, sourcePod, targetPod }: ControllerFacts): string {
+export function runsWhere({ migration, virtualMachine: vm, sourcePod, targetPod }: ControllerFacts): string {
   const { placement, guest } = vm?.status ?? {};
   if (vm === undefined || placement?.nodeName === undefined) return '';
   const pod = [sourcePod, targetPod].find((candidate) => candidate.exists && candidate.uid === placement.podUID);
   if (pod?.exists && pod.terminated !== undefined)
     return `vm/${vm.metadata.name} is down: its QEMU on ${placement.nodeName} has ended.`;
-  const stands = guest !== undefined && guest.podUID === placement.podUID && guest.running === false;
+  const reported = guest !== undefined && guest.podUID === placement.podUID ? guest.running : undefined;
+  const stands = reported === false || (reported === undefined && migration.status?.source?.resumeTarget === false);
   return `vm/${vm.metadata.name} ${stands ? 'is' : 'runs'} on ${placement.nodeName}.`;
 }

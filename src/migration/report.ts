@@ -49,6 +49,7 @@ export class Report {
     this.#status.attempt = 1;
     this.#status.sourceNode = source.node;
     this.#status.sourcePod = source.pod;
+    this.#status.source = this.#opened(source.pod.uid);
     for (const type of ['Succeeded', 'Finished'] as const)
       this.condition(type, 'Unknown', 'InProgress', 'The migration is under way.');
   }
@@ -56,6 +57,16 @@ export class Report {
   placed(target: { node: string; pod: { name: string; uid: string } }): void {
     this.#status.targetNode = target.node;
     this.#status.targetPod = target.pod;
+    const opened = this.#opened(target.pod.uid);
+    if (this.#status.target?.podUID !== opened.podUID) this.#status.target = opened;
+  }
+
+  /**
+   * An agent's side is opened here, with a sequence number for its first write to be tested against: else a first write that is
+   * delayed on its way could overwrite the agent's final word.
+   */
+  #opened(podUID: string): { attempt: number; podUID: string; sequence: number } {
+    return { attempt: this.#status.attempt ?? 1, podUID, sequence: 0 };
   }
 
   plan(endpoint: Endpoint): void {

@@ -85,13 +85,15 @@ export function sourceStep(facts: SourceFacts): SourceStep {
   const { qemu } = facts;
   if (qemu.presence === 'gone')
     return facts.published.verdict === 'Gone' ? nothing : one({ kind: 'publishVerdict', verdict: 'Gone' });
+  // Nothing was sent, and nothing will be: QEMU need not be asked.
+  if (facts.journal.issued === undefined && facts.abort !== undefined)
+    return one({ kind: 'recordAborted', cause: facts.abort });
   if (qemu.presence !== 'present') return { effects: [], lookAgainAfter: 500 };
   if (facts.journal.issued === undefined) return beforeMigrate(qemu.runState, facts);
   return whileMigrating(qemu, facts.journal.issued, facts);
 }
 
 function beforeMigrate(runState: string, facts: SourceFacts): SourceStep {
-  if (facts.abort !== undefined) return one({ kind: 'recordAborted', cause: facts.abort });
   if (!facts.published.preflight) return one({ kind: 'publishPreflight' });
   if (facts.plan === undefined) return nothing;
   return one({ kind: 'issueMigrate', plan: facts.plan, limits: facts.limits, resumeTarget: runsOnArrival(runState) });

@@ -50,6 +50,8 @@ const one = (effect: TargetEffect): TargetStep => ({ effects: [effect] });
 
 export function targetStep(facts: TargetFacts): TargetStep {
   const { published, journal, qemu, sourceVerdict } = facts;
+  if (published.verdict === 'Refused' && qemu.presence === 'present')
+    return { effects: [{ kind: 'endQemu' }], lookAgainAfter: 200 };
   if (published.verdict !== undefined) return nothing;
   if (journal.continued) return afterContinued(facts);
   if (journal.refused) return afterRefused(facts);

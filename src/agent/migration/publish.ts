@@ -31,24 +31,15 @@ export async function publishSide<S extends keyof Sides>(
 ): Promise<VirtualMachineMigration> {
   const { namespace, name, uid } = migration.metadata;
   const status = migration.status ?? {};
-  const pod = side === 'source' ? status.sourcePod : status.targetPod;
   const before: SourceSide | TargetSide | undefined = status[side];
-  const current =
-    before !== undefined && before.attempt === status.attempt && before.podUID === pod?.uid ? before : undefined;
-  const value = {
-    ...current,
-    ...fields,
-    attempt: status.attempt,
-    podUID: pod?.uid,
-    sequence: (before?.sequence ?? 0) + 1,
-  };
+  // The controller opens each side, with a sequence number, before it names the pod.
+  if (before === undefined) throw new OutdatedWrite(`${side} of vmm/${name} has not been opened yet`);
+  const { sequence } = before;
   const operations: JsonPatchOperation[] = [
     { op: 'test', path: '/metadata/uid', value: uid },
     { op: 'test', path: '/status/attempt', value: status.attempt },
-    ...(before === undefined
-      ? []
-      : [{ op: 'test', path: `/status/${side}/sequence`, value: before.sequence } as const]),
-    { op: 'add', path: `/status/${side}`, value },
+    { op: 'test', path: `/status/${side}/sequence`, value: sequence },
+    { op: 'replace', path: `/status/${side}`, value: { ...before, ...fields, sequence: sequence + 1 } },
     ...(transfer === undefined ? [] : [{ op: 'add', path: '/status/transfer', value: transfer } as const]),
   ];
   try {

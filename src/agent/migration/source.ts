@@ -149,7 +149,14 @@ async function issueMigrate(scope: StepScope, effect: Extract<SourceEffect, { ki
     'announce-step': 100,
   });
   const host = effect.plan.host.includes(':') ? `[${effect.plan.host}]` : effect.plan.host;
-  await monitor.execute('migrate', { uri: `tcp:${host}:${effect.plan.port}` });
+  try {
+    await monitor.execute('migrate', { uri: `tcp:${host}:${effect.plan.port}` });
+  } catch (error) {
+    if (!(error instanceof QmpCommandError)) throw error;
+    // It would refuse again: the next step finds this note, and either cancels what runs after all or gives the attempt up.
+    const cause: Cause = { reason: 'TransferFailed', message: `QEMU refused to migrate: ${error.description}` };
+    await context.state.write(podUID, attemptFiles(uid, attempt).cancel, cause);
+  }
 }
 
 function limitParameters({ maxDowntimeMilliseconds, maxBandwidthBytesPerSecond }: TransferLimits) {

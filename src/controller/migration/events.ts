@@ -50,12 +50,13 @@ const stories: Story[] = [
     }),
   },
   {
-    // The pause is known a moment after the move: one event tells both.
-    happened: ({ phase, downtimeMilliseconds }) => phase === 'Succeeded' && downtimeMilliseconds !== undefined,
+    // The pause is known a moment after the move, or never: one event tells both.
+    happened: ({ phase, downtime, conditions }) =>
+      phase === 'Succeeded' && (downtime !== undefined || isTrue(conditions, 'SourceCleaned')),
     event: ({ sourceNode, targetNode, downtime }, { spec }) => ({
       type: 'Normal',
       reason: 'Migrated',
-      note: `vm/${spec.virtualMachineName} moved from ${sourceNode} to ${targetNode}; the guest stood still for ${downtime}`,
+      note: `vm/${spec.virtualMachineName} moved from ${sourceNode} to ${targetNode}${downtime === undefined ? '' : `; the guest stood still for ${downtime}`}`,
       onVirtualMachine: true,
     }),
   },

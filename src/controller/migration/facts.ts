@@ -1,6 +1,6 @@
 /** Gathers what `controllerStep` decides on, from the caches alone. */
 
-import { finalizers } from '../../api/labels.ts';
+import { finalizers, labels } from '../../api/labels.ts';
 import type { VirtualMachine, VirtualMachineMigration } from '../../api/objects.ts';
 import type { Pod } from '../../kube/core-resources.ts';
 import { targetPodName } from '../../migration/attempt.ts';
@@ -15,12 +15,13 @@ export function gatherFacts(context: ControllerContext, migration: VirtualMachin
   const target = status?.targetPod ?? {
     name: targetPodName(migration.spec.virtualMachineName, migration.metadata.uid, status?.attempt ?? 1),
   };
+  const own = (pod: Pod) => pod.metadata.labels?.[labels.migration] === migration.metadata.uid;
   return {
     now: context.now(),
     migration,
     virtualMachine,
     sourcePod: podFacts(context, namespace, source),
-    targetPod: podFacts(context, namespace, target),
+    targetPod: podFacts(context, namespace, target, own),
   };
 }
 
@@ -33,9 +34,10 @@ function podFacts(
   context: ControllerContext,
   namespace: string,
   reference: { name: string; uid?: string } | undefined,
+  belongs: (pod: Pod) => boolean = () => true,
 ): PodFacts {
   const pod = reference && context.pods.cache.get(`${namespace}/${reference.name}`);
-  if (pod === undefined || (reference?.uid !== undefined && pod.metadata.uid !== reference.uid))
+  if (pod === undefined || (reference?.uid !== undefined && pod.metadata.uid !== reference.uid) || !belongs(pod))
     return { exists: false };
   const { name = '', uid = '', resourceVersion = '' } = pod.metadata;
   const nodeName = pod.spec.nodeName;

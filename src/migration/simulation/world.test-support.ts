@@ -230,7 +230,8 @@ export function patched(w: World, side: 'source' | 'target', base: number, field
   const before = read[side];
   const passes =
     now.status?.attempt === read.attempt &&
-    (before === undefined || now.status?.[side]?.sequence === before.sequence) &&
+    before !== undefined &&
+    now.status?.[side]?.sequence === before.sequence &&
     !w.objectRemoved;
   if (!passes) return now;
   const podUID = side === 'source' ? read.sourcePod?.uid : read.targetPod?.uid;
