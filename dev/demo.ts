@@ -15,6 +15,7 @@ import { HeartbeatRecorder } from '../test/guest/heartbeat-recorder.ts';
 import { ensureLinuxGuest } from '../test/guest/linux/linux.ts';
 import { checkout } from './cache.ts';
 import { ensureQemu } from './prerequisites.ts';
+import { showProgress } from './progress.ts';
 
 const { values: flags } = parseArgs({ options: { keep: { type: 'boolean', default: false } } });
 const interrupted = new AbortController();
@@ -25,13 +26,13 @@ const say = (line = '') => console.log(line);
 const patience = () => AbortSignal.any([signal, AbortSignal.timeout(120_000)]);
 
 async function demo(): Promise<void> {
-  await ensureQemu(say);
-  const guest = await ensureLinuxGuest(say);
+  await ensureQemu(showProgress);
+  const guest = await ensureLinuxGuest(showProgress);
   await using cluster = await startCluster({
     nodes: ['node-a', 'node-b'],
     controller: true,
     agents: true,
-    log: say,
+    log: showProgress,
     signal,
   });
   await using transport = new KubeTransport(loadKubeConfig(cluster.adminKubeconfig));
@@ -41,6 +42,7 @@ async function demo(): Promise<void> {
   const vm = await rendered(cluster.directory, 'virtual-machine.yaml', guest);
   const migration = await rendered(cluster.directory, 'migration.yaml', guest);
   const counting = recorder.waitFor(/counter=20 /, patience());
+  counting.catch(() => {}); // awaited below, after kubectl
   await shown(cluster.env, 'kubectl', 'apply', '-f', vm);
   say('The guest boots …');
   await counting;
@@ -86,9 +88,8 @@ interface MigrationStatus {
 function tell(recorder: HeartbeatRecorder, status: MigrationStatus): void {
   const report = readHeartbeats(recorder.output);
   const move = report.moves.at(-1);
-  const lastBefore = recorder.output
-    .findLast(({ side }) => side === move?.from)
-    ?.text.match(/counter=(\d+)(?![\s\S]*counter=)/)?.[1];
+  const before = recorder.output.filter(({ side }) => side === move?.from).map(({ text }) => text);
+  const lastBefore = [...before.join('').matchAll(/counter=(\d+)/g)].at(-1)?.[1];
   say(`${status.phase}: ${status.message}`);
   say(
     `  the guest counted to ${lastBefore ?? '?'} on the one node and went on to ${report.last} on the other, without a gap`,
