@@ -12,7 +12,7 @@ export const metrics = {
   progressWrites: { label: 'API writes of progress', unit: '' },
   controllerCpu: { label: 'CPU of the controller', unit: 'ms' },
   agentCpu: { label: 'CPU of both agents', unit: 'ms' },
-  platformCpu: { label: 'CPU of API server, scheduler, node runtimes, …', unit: 'ms' },
+  platformCpu: { label: 'CPU of the rest of the cluster', unit: 'ms' },
   controllerRss: { label: 'memory of the controller (RSS)', unit: 'MiB' },
   controllerPeak: { label: '  its peak', unit: 'MiB' },
   agentRss: { label: 'memory of the larger agent (RSS)', unit: 'MiB' },

@@ -3,7 +3,7 @@ import { type Comparison, judge } from './bounds.ts';
 import { type Figures, type MetricName, metrics, type Summary, summarize, summarizeMetric } from './metric.ts';
 import { type ProfileName, profiles } from './profile.ts';
 
-const columns = [44, 26, 26] as const;
+const columns = [48, 26, 26] as const;
 
 export function report(profile: ProfileName, comparison: Comparison): string {
   const { bare, vmferry } = comparison;
