@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { chmod, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { checkedPodUID } from './pod-uid.ts';
 
@@ -17,6 +17,11 @@ class InvalidStateName extends Error {
  */
 export class StateDirectory {
   readonly #root: string;
+  /**
+   * What the folders hold, read once: the agent is their only writer, and asks while a guest stands still. A file is written
+   * before it is known here, so that what was known is there after a crash too.
+   */
+  readonly #known = new Map<string, Promise<Map<string, string>>>();
 
   private constructor(root: string) {
     this.#root = root;
@@ -45,6 +50,7 @@ export class StateDirectory {
     const path = await this.#pathInFolder(podUID, name);
     try {
       await (await open(path, 'wx', 0o600)).close();
+      (await this.#contents(podUID)).set(name, '');
       return true;
     } catch (error) {
       if (isCode(error, 'EEXIST')) return false;
@@ -54,34 +60,39 @@ export class StateDirectory {
 
   /** Whether a mark or a value of this name exists. */
   async has(podUID: string, name: string): Promise<boolean> {
-    return (await unlessMissing(stat(this.#path(podUID, name)))) !== undefined;
+    checkName(name);
+    return (await this.#contents(podUID)).has(name);
   }
 
   /** Replaces the value as a whole: a reader, also one after a crash, sees the old one or the new one. */
   async write(podUID: string, name: string, value: unknown): Promise<void> {
-    await this.#replace(await this.#pathInFolder(podUID, name), JSON.stringify(value));
+    const text = JSON.stringify(value);
+    await this.#replace(await this.#pathInFolder(podUID, name), text);
+    (await this.#contents(podUID)).set(name, text);
   }
 
   /** The value last written, trusted to have the type it was written with; undefined when there is none. */
   async read<T>(podUID: string, name: string): Promise<T | undefined> {
-    const text = await unlessMissing(readFile(this.#path(podUID, name), 'utf8'));
+    checkName(name);
+    const text = (await this.#contents(podUID)).get(name);
     return text === undefined ? undefined : (JSON.parse(text) as T);
   }
 
   /** Names of the pod's marks and values, sorted; none when the pod has no folder. */
   async list(podUID: string): Promise<string[]> {
-    const entries = (await unlessMissing(readdir(this.#folder(podUID)))) ?? [];
-    return entries.filter((entry) => nameForm.test(entry)).sort();
+    return [...(await this.#contents(podUID)).keys()].sort();
   }
 
   /** Takes one mark or value back. */
   async clear(podUID: string, name: string): Promise<void> {
     await rm(this.#path(podUID, name), { force: true });
+    (await this.#contents(podUID)).delete(name);
   }
 
   /** Forgets the pod, all at once: a crash leaves everything or nothing. */
   async remove(podUID: string): Promise<void> {
     const doomed = join(this.#root, `.${randomUUID()}`);
+    this.#known.delete(podUID);
     await unlessMissing(rename(this.#folder(podUID), doomed));
     await rm(doomed, { recursive: true, force: true });
   }
@@ -92,12 +103,22 @@ export class StateDirectory {
     return entries.filter((entry) => entry.isDirectory() && !entry.name.startsWith('.')).map((entry) => entry.name);
   }
 
+  #contents(podUID: string): Promise<Map<string, string>> {
+    const known = this.#known.get(podUID);
+    if (known !== undefined) return known;
+    const contents = readFolder(this.#folder(podUID));
+    this.#known.set(podUID, contents);
+    // A folder that could not be read is read again next time.
+    contents.catch(() => this.#known.delete(podUID));
+    return contents;
+  }
+
   #folder(podUID: string): string {
     return join(this.#root, checkedPodUID(podUID));
   }
 
   #path(podUID: string, name: string): string {
-    if (!nameForm.test(name)) throw new InvalidStateName(`not a name for a state file: ${JSON.stringify(name)}`);
+    checkName(name);
     return join(this.#folder(podUID), name);
   }
 
@@ -112,6 +133,16 @@ export class StateDirectory {
     await writeFile(fresh, text, { mode: 0o600 });
     await rename(fresh, path);
   }
+}
+
+function checkName(name: string): void {
+  if (!nameForm.test(name)) throw new InvalidStateName(`not a name for a state file: ${JSON.stringify(name)}`);
+}
+
+async function readFolder(folder: string): Promise<Map<string, string>> {
+  const names = ((await unlessMissing(readdir(folder))) ?? []).filter((name) => nameForm.test(name));
+  const texts = await Promise.all(names.map((name) => readFile(join(folder, name), 'utf8')));
+  return new Map(names.map((name, index) => [name, texts[index] ?? '']));
 }
 
 async function unlessMissing<T>(result: Promise<T>): Promise<T | undefined> {

@@ -11,7 +11,6 @@ export type QemuReading =
       presence: 'present';
       status: CommandResult<'query-status'>;
       migration: CommandResult<'query-migrate'>;
-      parameters: CommandResult<'query-migrate-parameters'>;
     };
 
 /** Never takes silence for an end: only a process that is not there any more is gone. */
@@ -20,8 +19,7 @@ export async function readQemu(qemu: Qemu): Promise<QemuReading> {
     const monitor = await qemu.monitor();
     const migration = await monitor.execute('query-migrate');
     const status = await monitor.execute('query-status');
-    const parameters = await monitor.execute('query-migrate-parameters');
-    return { presence: 'present', status, migration, parameters };
+    return { presence: 'present', status, migration };
   } catch (error) {
     if (!(error instanceof QmpError)) throw error;
     if ((await qemu.presence()) === 'present') return { presence: 'unknown' };

@@ -60,8 +60,9 @@ const executors: { [K in SourceEffect['kind']]: Executor<K> } = {
     await publish(scope, { preflight: await readPreflight(scope.context.qemus.get(scope.podUID)) });
   },
   issueMigrate,
-  async applyLimits({ context, podUID }, effect) {
+  async applyLimits({ context, podUID, watch }, effect) {
     const monitor = await context.qemus.get(podUID).monitor();
+    watch.parameters = undefined;
     await monitor.execute('migrate-set-parameters', limitParameters(effect.limits));
   },
   async recordCancel({ context, podUID, migration, attempt }, { cause }) {
@@ -127,8 +128,9 @@ export async function workOnSource(scope: SourceScope): Promise<number | undefin
  * an earlier attempt has set stays in the process, so everything is set, also to its default.
  */
 async function issueMigrate(scope: StepScope, effect: Extract<SourceEffect, { kind: 'issueMigrate' }>): Promise<void> {
-  const { context, podUID, migration, attempt } = scope;
+  const { context, podUID, migration, attempt, watch } = scope;
   const { uid } = migration.metadata;
+  watch.parameters = undefined;
   const issued: Issued = { at: Date.now(), resumeTarget: effect.resumeTarget };
   await context.state.write(podUID, attemptFiles(uid, attempt).issued, issued);
   const qemu = context.qemus.get(podUID);
@@ -163,7 +165,8 @@ function limitParameters({ maxDowntimeMilliseconds, maxBandwidthBytesPerSecond }
   return { 'downtime-limit': maxDowntimeMilliseconds, 'max-bandwidth': maxBandwidthBytesPerSecond };
 }
 
-async function gatherFacts({ context, migration, podUID, attempt, watch }: SourceScope) {
+async function gatherFacts(scope: SourceScope) {
+  const { context, migration, podUID, attempt, watch } = scope;
   const status = migration.status ?? {};
   const published = sourceSide(status);
   const target = targetSide(status);
@@ -198,7 +201,7 @@ async function gatherFacts({ context, migration, podUID, attempt, watch }: Sourc
       ...(cancel === undefined ? {} : { cancel }),
       ...(aborted === undefined ? {} : { aborted }),
     },
-    qemu: sourceQemu(reading, attemptStamp(uid, attempt)),
+    qemu: await sourceQemu(scope, reading),
     handoverPathOpen: performance.now() - context.transport.lastAnswerAt() < limits.handoverPath,
     ...(tookOver ? { downtimeMilliseconds: Math.max(0, Math.round(now - (told.stoppedAt ?? now))) } : {}),
   };
@@ -213,16 +216,21 @@ function wantedLimits({ spec }: VirtualMachineMigration): TransferLimits {
   };
 }
 
-function sourceQemu(reading: QemuReading, stamp: string): SourceQemu {
+async function sourceQemu(
+  { context, podUID, migration, attempt, watch }: SourceScope,
+  reading: QemuReading,
+): Promise<SourceQemu> {
   if (reading.presence !== 'present') return reading;
-  const { status, migration, parameters } = reading;
-  const { 'downtime-limit': maxDowntimeMilliseconds, 'max-bandwidth': maxBandwidthBytesPerSecond } = parameters;
+  const monitor = await context.qemus.get(podUID).monitor();
+  watch.parameters ??= await monitor.execute('query-migrate-parameters');
+  const { 'downtime-limit': maxDowntimeMilliseconds, 'max-bandwidth': maxBandwidthBytesPerSecond } = watch.parameters;
+  const { 'error-desc': error, status = 'none' } = reading.migration;
   return {
     presence: 'present',
-    runState: status.status,
-    migration: migration.status ?? 'none',
-    stamped: parameters['tls-hostname'] === stamp,
-    ...(migration['error-desc'] === undefined ? {} : { error: migration['error-desc'] }),
+    runState: reading.status.status,
+    migration: status,
+    stamped: watch.parameters['tls-hostname'] === attemptStamp(migration.metadata.uid, attempt),
+    ...(error === undefined ? {} : { error }),
     ...(maxDowntimeMilliseconds === undefined || maxBandwidthBytesPerSecond === undefined
       ? {}
       : { limits: { maxDowntimeMilliseconds, maxBandwidthBytesPerSecond } }),

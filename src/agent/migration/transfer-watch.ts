@@ -10,6 +10,8 @@ export class TransferWatch {
   summary: TransferSummary | undefined;
   /** The guest stands still for the move: nothing may be done now that can wait. */
   switchingOver = false;
+  /** The settings as QEMU has last told them; undefined when they must be asked for. Only this agent changes them. */
+  parameters: CommandResult<'query-migrate-parameters'> | undefined;
   #published: { summary: TransferSummary; at: number } | undefined;
 
   observe(event: QmpEvent): void {

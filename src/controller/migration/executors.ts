@@ -12,6 +12,7 @@ import { virtualMachinePod } from '../../machine/pod.ts';
 import { targetPodName } from '../../migration/attempt.ts';
 import type { ControllerEffect } from '../../migration/controller-facts.ts';
 import type { ControllerContext } from '../context.ts';
+import { lockedBy } from '../lock.ts';
 
 /** @returns whether the caches already show what was done, so that the next step can be decided at once. */
 type Executor<K extends ControllerEffect['kind']> = (
@@ -34,7 +35,7 @@ const executors: { [K in ControllerEffect['kind']]: Executor<K> } = {
   lockVirtualMachine: (context, migration) =>
     updateVirtualMachine(context, migration, (vm) =>
       vm.status?.migration === undefined
-        ? { ...vm.status, migration: { name: migration.metadata.name, uid: migration.metadata.uid } }
+        ? lockedBy(vm.status ?? {}, { name: migration.metadata.name, uid: migration.metadata.uid })
         : undefined,
     ),
 

@@ -4,6 +4,7 @@
  * lock nothing is created, ended or powered here.
  */
 import { finalizers } from '../../api/labels.ts';
+import { lockedBy } from '../lock.ts';
 import type { VirtualMachineEffect } from './effects.ts';
 import { referenceTo } from './effects.ts';
 import { backoffLeft, describeEnd, endReason, restartsAfter, sequel } from './ending.ts';
@@ -96,7 +97,7 @@ function locked({ facts, status }: Scene, lock: NonNullable<Status['migration']>
     const { migration: _, ...unlocked } = status;
     return { status: unlocked, effects: [] };
   }
-  return { status: { ...status, phase: 'Migrating', message: `vmm/${lock.name} works on this VM.` }, effects: [] };
+  return { status: lockedBy(status, lock), effects: [] };
 }
 
 /**
