@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { chmod, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { closeSync, mkdirSync, openSync, renameSync, writeFileSync } from 'node:fs';
+import { chmod, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { checkedPodUID } from './pod-uid.ts';
 
@@ -13,7 +14,8 @@ class InvalidStateName extends Error {
 /**
  * What an agent must still know after it was restarted, one folder per pod: `<root>/<pod UID>/<name>`. It is meant to lie on
  * the node's tmpfs: everything in it speaks of processes, and is void after a reboot. On a disk the kernel's boot id tells.
- * Nothing is synced, because what survives the agent need not survive the kernel.
+ * Nothing is synced, because what survives the agent need not survive the kernel; and notes are written without leaving the
+ * event loop, because on a tmpfs that takes microseconds, and a guest stands still meanwhile.
  */
 export class StateDirectory {
   readonly #root: string;
@@ -41,15 +43,15 @@ export class StateDirectory {
       // A dot marks a folder whose removal was cut short.
       if (recorded !== current || entry.startsWith('.')) await rm(join(root, entry), { recursive: true, force: true });
     }
-    if (recorded !== current) await directory.#replace(join(root, bootFile), current);
+    if (recorded !== current) directory.#replace(join(root, bootFile), current);
     return directory;
   }
 
   /** Creates the mark, and says whether it is new: of two callers exactly one is told true, over restarts too. */
   async mark(podUID: string, name: string): Promise<boolean> {
-    const path = await this.#pathInFolder(podUID, name);
+    const path = this.#pathInFolder(podUID, name);
     try {
-      await (await open(path, 'wx', 0o600)).close();
+      closeSync(openSync(path, 'wx', 0o600));
       (await this.#contents(podUID)).set(name, '');
       return true;
     } catch (error) {
@@ -67,7 +69,7 @@ export class StateDirectory {
   /** Replaces the value as a whole: a reader, also one after a crash, sees the old one or the new one. */
   async write(podUID: string, name: string, value: unknown): Promise<void> {
     const text = JSON.stringify(value);
-    await this.#replace(await this.#pathInFolder(podUID, name), text);
+    this.#replace(this.#pathInFolder(podUID, name), text);
     (await this.#contents(podUID)).set(name, text);
   }
 
@@ -122,16 +124,16 @@ export class StateDirectory {
     return join(this.#folder(podUID), name);
   }
 
-  async #pathInFolder(podUID: string, name: string): Promise<string> {
+  #pathInFolder(podUID: string, name: string): string {
     const path = this.#path(podUID, name);
-    await mkdir(this.#folder(podUID), { recursive: true, mode: 0o700 });
+    mkdirSync(this.#folder(podUID), { recursive: true, mode: 0o700 });
     return path;
   }
 
-  async #replace(path: string, text: string): Promise<void> {
+  #replace(path: string, text: string): void {
     const fresh = join(path, '..', `.${randomUUID()}`);
-    await writeFile(fresh, text, { mode: 0o600 });
-    await rename(fresh, path);
+    writeFileSync(fresh, text, { mode: 0o600 });
+    renameSync(fresh, path);
   }
 }
 

@@ -190,6 +190,10 @@ export interface VirtualMachineMigrationStatus {
      * The source agent's final word on the attempt. Completed: the target owns the guest. Aborted: the guest is back as it was, and the target never ran. Resumed: completed, but the target ended without ever running, and the guest runs on at the source. Gone: the source's QEMU ended before it had completed.
      */
     verdict?: "Completed" | "Aborted" | "Resumed" | "Gone";
+    /**
+     * When the verdict was reached, by the source node's clock.
+     */
+    verdictAt?: string;
     reason?: string;
     message?: string;
     downtimeMilliseconds?: number;

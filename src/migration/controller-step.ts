@@ -101,6 +101,9 @@ function follow(facts: ControllerFacts, report: Report, deleting: boolean): Deci
   if (source?.verdict === 'Completed' && target?.verdict !== undefined && sourceHasEnded)
     return sourceEnded(facts, report);
   if (source?.verdict === 'Completed') {
+    // On clocks that are far apart it is shown at once.
+    const wait = Date.parse(source.verdictAt ?? '') + limits.switchoverShown - facts.now;
+    if (wait > 0 && wait <= limits.switchoverShown) return { effects: [], lookAgainAfter: wait };
     return report.phase('SwitchingOver', {
       reason: 'SwitchingOver',
       message: `The source has sent everything; the guest is being continued on ${status.targetNode}.`,

@@ -8,6 +8,8 @@ export const limits = {
   setup: 10_000,
   /** How old the last answer of the API server may be when the source commits itself to the switchover. */
   handoverPath: 2_000,
+  /** A switchover that takes no longer than this is not worth a write while the guest stands still. */
+  switchoverShown: 50,
   /** How long the source's agent may take to say how its QEMU ended, after the node has told that it did: a DaemonSet pod starts again in less. */
   agentSpeaks: 30_000,
   /** How long an agent may take to end a QEMU that lost before the controller deletes its pod. */

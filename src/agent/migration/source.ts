@@ -93,7 +93,8 @@ const executors: { [K in SourceEffect['kind']]: Executor<K> } = {
   },
   async publishVerdict(scope, { verdict, cause }) {
     await scope.progressWritten();
-    await publish(scope, { ...account(scope), verdict, ...cause }, scope.watch.summary);
+    const verdictAt = new Date().toISOString();
+    await publish(scope, { ...account(scope), verdict, verdictAt, ...cause }, scope.watch.summary);
   },
   async publishDowntime(scope, { milliseconds }) {
     await publish(scope, { downtimeMilliseconds: milliseconds });
