@@ -460,7 +460,17 @@ describe('settling', () => {
     },
     {
       scenario: 'the source pod is gone: the VM is given back',
+      given: { status: { ...succeeded, downtimeMilliseconds: 23 }, source: 'none' },
+      does: ['unlockVirtualMachine'],
+    },
+    {
+      scenario: 'the source pod is gone, and the measured pause is still on its way',
       given: { status: succeeded, source: 'none' },
+      does: [],
+    },
+    {
+      scenario: 'the pause was never measured: the VM is given back all the same',
+      given: { status: succeeded, source: 'none', now: limits.downtimeTold },
       does: ['unlockVirtualMachine'],
     },
     { scenario: 'failed: the VM is given back at once', given: { status: failed }, does: ['unlockVirtualMachine'] },
@@ -485,7 +495,7 @@ describe('settling', () => {
       does: [],
     },
   ])('$scenario', ({ given, does }) => {
-    const vm = given.status === succeeded ? { status: moved } : {};
+    const vm = given.status?.phase === 'Succeeded' ? { status: moved } : {};
     expect(kinds({ vm, ...given })).toEqual(does);
   });
 

@@ -12,6 +12,8 @@ export const limits = {
   switchoverShown: 50,
   /** How long the source's agent may take to say how its QEMU ended, after the node has told that it did: a DaemonSet pod starts again in less. */
   agentSpeaks: 30_000,
+  /** How long the measured pause may be on its way before the VM is given back without it. */
+  downtimeTold: 1_000,
   /** How long an agent may take to end a QEMU that lost before the controller deletes its pod. */
   agentEndsQemu: 5_000,
 } as const;

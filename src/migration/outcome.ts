@@ -152,6 +152,9 @@ export function settle(facts: ControllerFacts, report: Report, deleting: boolean
     });
     if (!cleaned) return lookAgainAfter === undefined ? { effects } : { effects, lookAgainAfter };
     report.condition('SourceCleaned', 'True', 'Gone', `The source pod on ${status.sourceNode} is gone.`);
+    // The pods' cache may be ahead of the migrations': what the source said before it ended is then still to come.
+    const wait = report.phaseEnteredAt() + limits.downtimeTold - now;
+    if (report.current.downtimeMilliseconds === undefined && wait > 0) return { effects: [], lookAgainAfter: wait };
   } else {
     // Nothing was moved and nothing will be. A pod that is there still was created by a leader that had slept.
     const { effects, cleaned, lookAgainAfter } = clean(targetPod, {
