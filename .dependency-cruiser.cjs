@@ -39,7 +39,12 @@ module.exports = {
     layer('kube', ['api', 'machine', 'migration', 'qmp', ...tops]),
     layer('qmp', ['api', 'machine', 'migration', 'kube', ...tops]),
     layer('observability', ['api', 'machine', 'migration', 'kube', 'qmp', ...tops]),
-    ...tops.map((top) => layer(top, tops.filter((other) => other !== top))),
+    ...tops.map((top) =>
+      layer(
+        top,
+        tops.filter((other) => other !== top),
+      ),
+    ),
   ],
   options: {
     doNotFollow: { path: 'node_modules' },
