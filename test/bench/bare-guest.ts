@@ -89,7 +89,7 @@ export class BareGuest implements AsyncDisposable {
       firstByte: activeAt - startedAt,
       ...(account.downtime === undefined ? {} : { qemuDowntime: account.downtime }),
       downtime: resumed - stopped,
-      ...gapsSince(this.#recorder, recordedBefore),
+      ...gapsSince(this.#recorder, recordedBefore, account.downtime),
       ...(account.ram === undefined ? {} : { wireMiB: account.ram.transferred / 2 ** 20 }),
     };
   }

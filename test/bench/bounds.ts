@@ -22,7 +22,8 @@ interface Bound {
 
 const bounds: readonly Bound[] = [
   { metric: 'wall', most: 400, overBare: true, only: 'idle' },
-  { metric: 'gap', most: 30, overBare: true },
+  { metric: 'gap', most: 30, overBare: true, only: 'idle' },
+  { metric: 'addedGap', most: 30, overBare: true },
   { metric: 'issued', most: 500 },
   { metric: 'writes', most: 30 },
   { metric: 'agentRss', most: 100, of: 'max' },
@@ -43,7 +44,7 @@ export function judge(profile: ProfileName, { bare, vmferry }: Comparison): Verd
       const base = overBare ? (summarizeMetric(bare, metric)?.[of] ?? Number.NaN) : 0;
       const { label, unit } = metrics[metric];
       const amount = `${Math.round(value - base)} ${unit}`.trim();
-      const text = `${label}: ${amount}${overBare ? ' over bare QMP' : ''} (${of}), bound ${most}`;
+      const text = `${label.trim()}: ${amount}${overBare ? ' over bare QMP' : ''} (${of}), bound ${most}`;
       return { holds: value - base <= most, text };
     });
 }

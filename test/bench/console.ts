@@ -1,6 +1,7 @@
 /** What a guest tells of a move, from the recording of its consoles. */
 import { assertUnbroken, readHeartbeats } from '../guest/heartbeat.ts';
 import type { HeartbeatRecorder } from '../guest/heartbeat-recorder.ts';
+import type { Figures } from './metric.ts';
 
 const patience = () => AbortSignal.timeout(60_000);
 
@@ -17,14 +18,20 @@ export async function untilBeating(recorder: HeartbeatRecorder, side: string): P
 }
 
 /** The gaps in what was recorded from the chunk number `from` on, in milliseconds. */
-export function gapsSince(recorder: HeartbeatRecorder, from: number): { gap: number; longestGap: number } {
+export function gapsSince(
+  recorder: HeartbeatRecorder,
+  from: number,
+  qemuDowntime: number | undefined,
+): Pick<Figures, 'gap' | 'addedGap' | 'longestGap'> {
   const report = readHeartbeats(recorder.output.slice(from));
   assertUnbroken(report);
   const [move] = report.moves;
   if (move === undefined || report.moves.length > 1) {
     throw new Error(`the guest was seen to move ${report.moves.length} times in one migration`);
   }
-  return { gap: move.gapMilliseconds, longestGap: report.longestGapMilliseconds };
+  const gap = move.gapMilliseconds;
+  const longestGap = report.longestGapMilliseconds;
+  return { gap, longestGap, ...(qemuDowntime === undefined ? {} : { addedGap: gap - qemuDowntime }) };
 }
 
 /** Lets the guest compare all its memory, and throws unless its whole life was unbroken. */

@@ -112,7 +112,7 @@ export class FerriedGuest implements AsyncDisposable {
       firstByte: since(source?.firstByteAt),
       qemuDowntime: source?.qemuDowntimeMilliseconds,
       downtime: source?.downtimeMilliseconds,
-      ...gapsSince(this.#recorder, recordedBefore),
+      ...gapsSince(this.#recorder, recordedBefore, source?.qemuDowntimeMilliseconds),
       wireMiB: transfer?.transferredBytes === undefined ? undefined : transfer.transferredBytes / 2 ** 20,
       writes: total(writes) - progressWrites,
       progressWrites,

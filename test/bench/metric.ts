@@ -6,6 +6,8 @@ export const metrics = {
   qemuDowntime: { label: "downtime by QEMU's own figure", unit: 'ms' },
   downtime: { label: 'downtime by the clock of who drives it', unit: 'ms' },
   gap: { label: "guest's own gap at the move", unit: 'ms' },
+  /** How much is left to send when QEMU stops the guest is chance: only what comes on top is the driver's. */
+  addedGap: { label: "  guest's gap beyond QEMU's own figure", unit: 'ms' },
   longestGap: { label: "guest's own longest gap meanwhile", unit: 'ms' },
   wireMiB: { label: 'sent by QEMU', unit: 'MiB' },
   writes: { label: 'API writes beside progress', unit: '' },
