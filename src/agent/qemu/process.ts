@@ -68,18 +68,22 @@ export function argumentsOf(process: ProcessIdentity): readonly string[] | undef
  * @throws ProcessNotEnded, or the signal's reason.
  */
 export async function endProcess(target: ProcessIdentity, milliseconds: number, signal?: AbortSignal): Promise<void> {
-  if (!isAlive(target)) return;
-  try {
-    process.kill(target.pid, 'SIGKILL');
-  } catch (error) {
-    if (isAlive(target)) throw error;
-    return;
-  }
+  signalProcess(target, 'SIGKILL');
   const deadline = performance.now() + milliseconds;
   while (isAlive(target)) {
     if (performance.now() > deadline)
       throw new ProcessNotEnded(`process ${target.pid} did not end within ${milliseconds} ms of SIGKILL`);
     await delay(2, undefined, signal === undefined ? {} : { signal });
+  }
+}
+
+/** @throws when it runs and may not be signalled. */
+export function signalProcess(target: ProcessIdentity, signal: 'SIGTERM' | 'SIGKILL'): void {
+  if (!isAlive(target)) return;
+  try {
+    process.kill(target.pid, signal);
+  } catch (error) {
+    if (isAlive(target)) throw error;
   }
 }
 

@@ -7,6 +7,7 @@ import { type Features, probe } from '../../qmp/features.ts';
 import type { StateDirectory } from '../state-directory.ts';
 import { argumentsOf, endProcess, fileOwner, findQemu, isAlive, type ProcessIdentity } from './process.ts';
 import { type HeldSocket, RunVolume, RunVolumeError } from './run-volume.ts';
+import { seeOut } from './see-out.ts';
 
 export interface QemuOptions {
   /** The kubelet's folder of pods, or localnode's of the same layout. */
@@ -185,6 +186,8 @@ export class Qemu implements AsyncDisposable {
     });
     connection.onEvent((event) => {
       for (const handler of this.#eventHandlers) handler(event);
+      if (event.name === 'SHUTDOWN' && this.#process !== undefined)
+        void seeOut(this.#process, this.#options.logger, this.#ending.signal);
     });
     void connection.closed.then(() => this.#closed());
     this.#connection = connection;
