@@ -71,8 +71,8 @@ describe('what the API server says to a bad manifest', () => {
     ['memory that is not whole MiB', vm({ memory: '1500Ki' }), /must be a whole number of MiB/],
     [
       'a power state that does not exist',
-      vm({ powerState: 'On' }),
-      /Unsupported value: "On": supported values: "Running", "Paused", "Stopped"/,
+      vm({ powerState: 'Halted' }),
+      /Unsupported value: "Halted": supported values: "Running", "Paused", "Stopped"/,
     ],
     ['a machine type that QEMU does not have', vm({ machineType: 'i440fx' }), /spec\.machineType/],
     ['no CPU cores', vm({ cpu: { cores: 0 } }), /spec\.cpu\.cores.*greater than or equal to 1/],
