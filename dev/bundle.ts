@@ -10,13 +10,14 @@ export type Program = 'agent' | 'controller' | 'localnode';
 const building = new Map<string, Promise<void>>();
 
 /**
- * One file that holds a program and all its libraries, as it ships: it starts faster than the sources and needs less
- * memory. Kept in the cache for each content of `src/` and the lock file, so a second call does no work.
+ * A program with all its libraries, as it ships: it starts faster than the sources and needs less memory. What is imported only
+ * on demand (the client library's credential plugins, 50 MiB of memory) is a file of its own beside it, and costs nothing until
+ * then. Kept in the cache for each content of `src/` and the lock file, so a second call does no work.
  */
 export async function bundle(program: Program): Promise<string> {
   const sources = globSync('src/**/*.ts', { cwd: checkout, exclude: (file) => file.endsWith('.test.ts') });
   const key = contentKey([...sources, 'package-lock.json', 'dev/bundle.ts']);
-  const file = path.join(cacheFolder('bundles', key), `${program}.mjs`);
+  const file = path.join(cacheFolder('bundles', key), program, 'main.mjs');
   if (existsSync(file)) return file;
   const work = building.get(file) ?? buildBundle(program, file);
   building.set(file, work);
@@ -26,12 +27,15 @@ export async function bundle(program: Program): Promise<string> {
 
 async function buildBundle(program: Program, file: string): Promise<void> {
   await removeOldBundles();
-  const draft = await mkdtemp(path.join(path.dirname(file), '.draft-'));
+  const folder = path.dirname(file);
+  const draft = await mkdtemp(path.join(folder, '..', '.draft-'));
   try {
     await build({
       entryPoints: [path.join(checkout, 'src', program, 'main.ts')],
-      outfile: path.join(draft, `${program}.mjs`),
+      outdir: draft,
+      outExtension: { '.js': '.mjs' },
       bundle: true,
+      splitting: true,
       platform: 'node',
       target: 'node24',
       format: 'esm',
@@ -40,7 +44,10 @@ async function buildBundle(program: Program, file: string): Promise<void> {
       legalComments: 'none',
       logLevel: 'silent', // the error that is thrown says it all
     });
-    await rename(path.join(draft, `${program}.mjs`), file);
+    // Another process may have been faster with the same content.
+    await rename(draft, folder).catch((error: unknown) => {
+      if (!existsSync(file)) throw error;
+    });
   } finally {
     await rm(draft, { recursive: true, force: true });
   }

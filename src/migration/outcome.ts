@@ -143,18 +143,21 @@ function isGone(pod: Extract<PodFacts, { exists: true }>): boolean {
 export function settle(facts: ControllerFacts, report: Report, deleting: boolean): Decision {
   const { virtualMachine: vm, migration, sourcePod, targetPod, now } = facts;
   const status = report.current;
-  report.copyDowntime(sourceSide(status)?.downtimeMilliseconds);
   if (status.owner !== undefined) {
     const { effects, cleaned, lookAgainAfter } = clean(sourcePod, {
       mayDelete: true,
       since: report.phaseEnteredAt(),
       now,
     });
-    if (!cleaned) return lookAgainAfter === undefined ? { effects } : { effects, lookAgainAfter };
+    // The measured pause and the end of the source come within a tenth of a second: one write tells both, unless it takes longer.
+    const patience = report.phaseEnteredAt() + limits.downtimeTold - now;
+    if (cleaned || patience <= 0) report.copyDowntime(sourceSide(status)?.downtimeMilliseconds);
+    if (!cleaned)
+      return { effects, lookAgainAfter: patience > 0 ? patience : (lookAgainAfter ?? limits.agentEndsQemu) };
     report.condition('SourceCleaned', 'True', 'Gone', `The source pod on ${status.sourceNode} is gone.`);
     // The pods' cache may be ahead of the migrations': what the source said before it ended is then still to come.
-    const wait = report.phaseEnteredAt() + limits.downtimeTold - now;
-    if (report.current.downtimeMilliseconds === undefined && wait > 0) return { effects: [], lookAgainAfter: wait };
+    if (report.current.downtimeMilliseconds === undefined && patience > 0)
+      return { effects: [], lookAgainAfter: patience };
   } else {
     // Nothing was moved and nothing will be. A pod that is there still was created by a leader that had slept.
     const { effects, cleaned, lookAgainAfter } = clean(targetPod, {

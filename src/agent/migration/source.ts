@@ -97,7 +97,8 @@ const executors: { [K in SourceEffect['kind']]: Executor<K> } = {
     await publish(scope, { ...account(scope), verdict, verdictAt, ...cause }, scope.watch.summary);
   },
   async publishDowntime(scope, { milliseconds }) {
-    await publish(scope, { downtimeMilliseconds: milliseconds });
+    // QEMU 7.2 says `completed` before it has worked out its own figure.
+    await publish(scope, { ...account(scope), downtimeMilliseconds: milliseconds });
   },
   async endQemu({ context, podUID }) {
     await endQemu(context.qemus.get(podUID));
