@@ -1,27 +1,36 @@
-/** How often somebody has written to the API server, by its own count. */
+/** Who has written what to the API server, by its audit log. */
+import { readFile } from 'node:fs/promises';
 
-/** `PATCH virtualmachines/status`, or `PATCH virtualmachines/status refused (409)` → number of requests. */
+/** `vmferry: PATCH virtualmachines/status`, or with ` refused (409)` → number of requests. */
 export type ApiWrites = Readonly<Record<string, number>>;
 
-const readingVerbs = new Set(['GET', 'LIST', 'WATCH', 'CONNECT']);
-/** Written as time passes, not because something moves; and questions that are asked by POST. */
-const timeKeepers = /^(leases|nodes|nodes\/status|tokenreviews|subjectaccessreviews|serviceaccounts\/token)$/;
-
-/** Reads the text of the API server's `/metrics`. */
-export function readApiWrites(metrics: string): ApiWrites {
-  const writes: Record<string, number> = {};
-  for (const [, labels = '', count = ''] of metrics.matchAll(/^apiserver_request_total\{(.*)\} (\S+)$/gm)) {
-    const { verb = '', resource = '', subresource = '', code = '' } = readLabels(labels);
-    const target = subresource === '' ? resource : `${resource}/${subresource}`;
-    if (readingVerbs.has(verb) || timeKeepers.test(target)) continue;
-    const key = `${verb} ${target}${code.startsWith('2') ? '' : ` refused (${code})`}`;
-    writes[key] = (writes[key] ?? 0) + Number(count);
-  }
-  return writes;
+interface AuditEntry {
+  verb: string;
+  user: { username: string };
+  objectRef?: { resource?: string; subresource?: string };
+  responseStatus?: { code?: number };
 }
 
-function readLabels(text: string): Record<string, string> {
-  return Object.fromEntries([...text.matchAll(/(\w+)="([^"]*)"/g)].map(([, name, value]) => [name, value]));
+const ours = 'vmferry';
+const writers: readonly [prefix: string, writer: string][] = [
+  ['system:serviceaccount:vmferry-system:', ours],
+  ['system:kube-scheduler', 'scheduler'],
+  ['system:node:', 'node'],
+];
+
+/** The log so far; the policy leaves reads and leases out. */
+export async function readApiWrites(auditLog: string): Promise<ApiWrites> {
+  const writes: Record<string, number> = {};
+  for (const line of (await readFile(auditLog, 'utf8')).split('\n').filter(Boolean)) {
+    const { verb, user, objectRef = {}, responseStatus } = JSON.parse(line) as AuditEntry;
+    const writer = writers.find(([prefix]) => user.username.startsWith(prefix))?.[1];
+    if (writer === undefined) continue;
+    const { resource = '', subresource } = objectRef;
+    const refused = (responseStatus?.code ?? 200) < 300 ? '' : ` refused (${responseStatus?.code})`;
+    const key = `${writer}: ${verb} ${resource}${subresource === undefined ? '' : `/${subresource}`}${refused}`;
+    writes[key] = (writes[key] ?? 0) + 1;
+  }
+  return writes;
 }
 
 export function writesBetween(before: ApiWrites, after: ApiWrites): ApiWrites {
@@ -29,6 +38,9 @@ export function writesBetween(before: ApiWrites, after: ApiWrites): ApiWrites {
   return Object.fromEntries(grown.filter(([, count]) => count > 0));
 }
 
-export function total(writes: ApiWrites): number {
-  return Object.values(writes).reduce((sum, count) => sum + count, 0);
+/** Of the controller and the agents, refused ones included; and of the scheduler and the nodes. */
+export function countByWriter(writes: ApiWrites): { own: number; others: number } {
+  const counts = Map.groupBy(Object.entries(writes), ([key]) => key.startsWith(ours));
+  const sum = (own: boolean) => (counts.get(own) ?? []).reduce((total, [, count]) => total + count, 0);
+  return { own: sum(true), others: sum(false) };
 }

@@ -14,7 +14,7 @@ import { until } from '../cluster/waiting.ts';
 import { runVolume } from '../e2e/consoles.ts';
 import { apiVersion, type System } from '../e2e/system.ts';
 import type { HeartbeatRecorder } from '../guest/heartbeat-recorder.ts';
-import { type ApiWrites, readApiWrites, total, writesBetween } from './api-writes.ts';
+import { type ApiWrites, countByWriter, readApiWrites, writesBetween } from './api-writes.ts';
 import { assertIntact, gapsSince, untilBeating, untilReady } from './console.ts';
 import type { Figures } from './metric.ts';
 import { MigrationDiary } from './migration-diary.ts';
@@ -32,8 +32,6 @@ const namespace = 'default';
 const patience = 120_000;
 /** For what still comes after a move (events are written behind) and for the processes to calm down. */
 const calmMilliseconds = 500;
-/** Sent by whoever measures. */
-const ownWrite = 'POST virtualmachinemigrations';
 
 /** A guest that vmferry moves to and fro. */
 export class FerriedGuest implements AsyncDisposable {
@@ -102,7 +100,8 @@ export class FerriedGuest implements AsyncDisposable {
     const cpuAfter = this.#cpu();
     await delay(calmMilliseconds);
     const after = await this.#usage();
-    const { [ownWrite]: _own, ...writes } = writesBetween(before, after);
+    const writes = writesBetween(before, after);
+    const { own, others } = countByWriter(writes);
     const progressWrites = diary.progressWrites();
     const { source, transfer } = this.#ended(name)?.status ?? {};
     const since = (time: string | undefined) => (time === undefined ? undefined : Date.parse(time) - startedAt);
@@ -114,8 +113,9 @@ export class FerriedGuest implements AsyncDisposable {
       downtime: source?.downtimeMilliseconds,
       ...gapsSince(this.#recorder, recordedBefore, source?.qemuDowntimeMilliseconds),
       wireMiB: transfer?.transferredBytes === undefined ? undefined : transfer.transferredBytes / 2 ** 20,
-      writes: total(writes) - progressWrites,
+      writes: own - progressWrites,
       progressWrites,
+      platformWrites: others,
       controllerCpu: cpuAfter.controller - cpuBefore.controller,
       agentCpu: cpuAfter.agents - cpuBefore.agents,
       platformCpu: cpuAfter.platform - cpuBefore.platform,
@@ -187,7 +187,7 @@ export class FerriedGuest implements AsyncDisposable {
   }
 
   async #usage(): Promise<ApiWrites> {
-    return readApiWrites(await this.#system.cluster.kubectl('get', '--raw', '/metrics'));
+    return readApiWrites(this.#system.cluster.auditLog);
   }
 
   get #processes(): { controller: number; agents: number[]; platform: number[] } {

@@ -7,6 +7,7 @@ import { checkout } from '../../dev/cache.ts';
 import { ensureNetworkTools } from '../../dev/prerequisites.ts';
 import type { ApiRequest } from './api-request.ts';
 import {
+  auditLog,
   type Surroundings,
   startControllerManager,
   startControlPlane,
@@ -41,6 +42,8 @@ export interface ClusterOptions {
 export interface Cluster extends AsyncDisposable, NodeRuntime {
   /** etcd's data, certificates, logs, kubeconfigs and the nodes' roots. */
   readonly directory: string;
+  /** What was written to the API server, one JSON object a line; reads and leases are left out. */
+  readonly auditLog: string;
   readonly adminKubeconfig: string;
   readonly kubectlPath: string;
   /** KUBECONFIG and PATH, for programs that use the cluster. */
@@ -100,6 +103,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     };
     return {
       directory: run.directory,
+      auditLog: auditLog(run.directory),
       adminKubeconfig,
       kubectlPath,
       env,

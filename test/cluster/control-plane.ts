@@ -1,4 +1,5 @@
 import { randomInt } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import path from 'node:path';
 import { type ApiRequest, apiRequest } from './api-request.ts';
@@ -31,6 +32,7 @@ const startDeadline = 120_000;
 
 export const certificateFolder = (directory: string) => path.join(directory, 'certificates');
 export const kubeconfigFile = (directory: string, name: string) => path.join(directory, `${name}.kubeconfig`);
+export const auditLog = (directory: string) => path.join(directory, 'logs', 'audit.log');
 export const logFile = (directory: string, name: string) => path.join(directory, 'logs', `${name}.log`);
 
 /** Starts etcd and the API server and returns when the API is ready. */
@@ -90,6 +92,8 @@ function startApiServer(surroundings: Surroundings, place: Place, etcdEndpoint: 
       'secure-port': String(port),
       'endpoint-reconciler-type': 'none', // no pod here reaches the API through the kubernetes Service
       'service-cluster-ip-range': '10.0.0.0/24',
+      'audit-policy-file': auditPolicy(surroundings.directory),
+      'audit-log-path': auditLog(surroundings.directory),
       'authorization-mode': 'Node,RBAC',
       'enable-admission-plugins': 'NodeRestriction',
       'anonymous-auth': 'false',
@@ -104,6 +108,21 @@ function startApiServer(surroundings: Surroundings, place: Place, etcdEndpoint: 
     await untilApiReady({ apiServer: process, request }, surroundings.signal);
     return { process, endpoint, request };
   });
+}
+
+/** Who wrote what is worth a file; who read is not. */
+function auditPolicy(directory: string): string {
+  const file = path.join(directory, 'audit-policy.json');
+  const quiet = [
+    { level: 'None', verbs: ['get', 'list', 'watch'] },
+    { level: 'None', resources: [{ group: 'coordination.k8s.io' }] },
+  ];
+  const rules = [...quiet, { level: 'Metadata' }];
+  writeFileSync(
+    file,
+    JSON.stringify({ apiVersion: 'audit.k8s.io/v1', kind: 'Policy', omitStages: ['RequestReceived'], rules }),
+  );
+  return file;
 }
 
 /** Returns when the API server says that it is ready; throws when it has ended. */
