@@ -55,8 +55,10 @@ export class StateDirectory {
       (await this.#contents(podUID)).set(name, '');
       return true;
     } catch (error) {
-      if (isCode(error, 'EEXIST')) return false;
-      throw error;
+      if (!isCode(error, 'EEXIST')) throw error;
+      // Somebody else has written here: what is known of the folder is old.
+      this.#known.delete(podUID);
+      return false;
     }
   }
 

@@ -23,7 +23,7 @@ export interface VirtualMachineMigrationSpec {
    */
   transfer?: {
     /**
-     * The pause to aim at: QEMU stops the guest when what is left should fit into it. Hours, minutes, seconds or milliseconds, such as 300ms.
+     * The pause to aim at: QEMU stops the guest when what is left should fit into it. Seconds or milliseconds, such as 300ms.
      */
     maxDowntime?: string;
     /**
@@ -58,7 +58,7 @@ export interface VirtualMachineMigrationStatus {
    */
   phase?: string;
   /**
-   * One stable word, the same in conditions, events, metrics and logs.
+   * One stable word, the same in conditions, events and logs.
    */
   reason?: string;
   /**
@@ -153,7 +153,7 @@ export interface VirtualMachineMigrationStatus {
        */
       machineType: string;
       /**
-       * Whether this QEMU knows the frozen machine type, and the machine types of that family it knows.
+       * The machine types of this family that this QEMU knows.
        */
       machineTypes: string[];
       accelerator: string;
@@ -216,7 +216,7 @@ export interface VirtualMachineMigrationStatus {
        */
       machineType: string;
       /**
-       * Whether this QEMU knows the frozen machine type, and the machine types of that family it knows.
+       * The machine types of this family that this QEMU knows.
        */
       machineTypes: string[];
       accelerator: string;

@@ -136,7 +136,7 @@ export interface VirtualMachineStatus {
       cores: number;
     };
     /**
-     * What QEMU is given, in bytes; see the table of quirks for how it may differ from spec.memory.
+     * What QEMU is given, in bytes; under TCG 8 KiB more than spec.memory, because QEMU 7.2 loses pages of round sizes.
      */
     memoryBytes: number;
     firmware: {

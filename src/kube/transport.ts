@@ -138,7 +138,7 @@ export class KubeTransport implements AsyncDisposable {
       const response = await this.#open(call, agent, signal);
       const status = response.statusCode ?? 0;
       this.#options.onRequest?.(method, resourcePlural, status);
-      if (status < 500 && status !== 429) this.#lastAnswerAt = performance.now();
+      if (status < 400 || status === 404 || status === 409) this.#lastAnswerAt = performance.now();
       if (status === 401) this.#credentials.forget();
       return response;
     } catch (error) {

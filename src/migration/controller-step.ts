@@ -12,7 +12,7 @@ import {
   one,
   type PodFacts,
 } from './controller-facts.ts';
-import { sourceSide, targetSide } from './evidence.ts';
+import { sourceSide, type TargetVerdict, targetSide } from './evidence.ts';
 import { limits } from './limits.ts';
 import { obstacle, wish } from './obstacles.ts';
 import { ownershipMoves, rollBack, runsWhere, settle, sourceEnded } from './outcome.ts';
@@ -104,10 +104,7 @@ function follow(facts: ControllerFacts, report: Report, deleting: boolean): Deci
     // On clocks that are far apart it is shown at once.
     const wait = Date.parse(source.verdictAt ?? '') + limits.switchoverShown - facts.now;
     if (wait > 0 && wait <= limits.switchoverShown) return { effects: [], lookAgainAfter: wait };
-    return report.phase('SwitchingOver', {
-      reason: 'SwitchingOver',
-      message: `The source has sent everything; the guest is being continued on ${status.targetNode}.`,
-    });
+    return switchingOver(facts, report, target?.verdict);
   }
   if (source?.verdict === 'Aborted') {
     const cause = { reason: source.reason ?? 'TransferFailed', message: source.message ?? '' } as Cause;
@@ -130,6 +127,21 @@ function giveUp(facts: ControllerFacts, report: Report, cause: Cause): Decision 
     reason: cause.reason,
     message: `${cause.message} ${waiting} ${runsWhere(facts)}`,
   });
+}
+
+/** The source has told, and the target has yet to answer. */
+function switchingOver(facts: ControllerFacts, report: Report, targetVerdict: TargetVerdict | undefined): Decision {
+  const { sourceNode, targetNode } = report.current;
+  const waitsFor =
+    targetVerdict === undefined
+      ? `The guest stands still until the agent on ${targetNode} has continued it there.`
+      : `The target has never run it; the guest stands still until the agent on ${sourceNode} has continued it there.`;
+  report.phase('SwitchingOver', { reason: 'SwitchingOver', message: `The source has sent everything. ${waitsFor}` });
+  if (targetVerdict !== undefined || !facts.targetPod.exists || facts.targetPod.terminated === undefined)
+    return nothing;
+  // The node says that the target has ended, and nobody can say any more whether the guest had run there.
+  const wait = report.phaseEnteredAt() + limits.agentSpeaks - facts.now;
+  return wait > 0 ? { effects: [], lookAgainAfter: wait } : ownershipMoves(facts, report, 'Lost');
 }
 
 /** Scheduling → Checking → Preparing → Transferring. */

@@ -2,6 +2,8 @@
 export const limits = {
   /** A target pod that the scheduler calls unschedulable; time for a node to come back or to be added. */
   unschedulable: 10_000,
+  /** The API server refuses the target pod, by a quota or a policy perhaps. */
+  targetCreated: 30_000,
   /** From the placed target pod to a target that listens: pulling an image and starting a container. */
   targetReady: 120_000,
   /** QEMU's `setup`: connecting, not sending. */

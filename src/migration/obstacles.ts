@@ -23,9 +23,11 @@ export function obstacle(facts: ControllerFacts): Cause | undefined {
   const status = migration.status ?? {};
   if (status.plan !== undefined) return undefined;
   if (!targetPod.exists) {
-    return status.targetPod?.uid === undefined
-      ? undefined
-      : { reason: 'TargetFailed', message: `The target pod ${status.targetPod.name} was removed.` };
+    if (status.targetPod?.uid !== undefined)
+      return { reason: 'TargetFailed', message: `The target pod ${status.targetPod.name} was removed.` };
+    const begunAt = status.timeline?.find((entry) => entry.phase === 'Scheduling')?.at;
+    if (begunAt === undefined || now - Date.parse(begunAt) < limits.targetCreated) return undefined;
+    return { reason: 'TargetFailed', message: `The target pod could not be created. ${status.message ?? ''}` };
   }
   if (targetPod.terminated !== undefined) {
     const { exitCode, message } = targetPod.terminated;
@@ -60,6 +62,7 @@ export function obstacle(facts: ControllerFacts): Cause | undefined {
       ...(source?.preflight === undefined ? [`the agent on ${status.sourceNode} has not answered`] : []),
       ...(target?.endpoint === undefined ? [`the agent on ${targetPod.nodeName} has not made the target ready`] : []),
     ].join(', and ');
+    if (missing === '') return undefined;
     return { reason: 'TargetNotReady', message: `After ${limits.targetReady / 1000} s ${missing}.` };
   }
   return undefined;

@@ -101,9 +101,19 @@ export function rollBack(facts: ControllerFacts, report: Report, cause: Cause): 
     since: report.phaseEnteredAt(),
     now: facts.now,
   });
-  if (!cleaned) return lookAgainAfter === undefined ? { effects } : { effects, lookAgainAfter };
+  if (!cleaned) {
+    report.phase('RollingBack', { reason: cause.reason, message: `${message} ${yetToBeGone(facts.targetPod)}` });
+    return lookAgainAfter === undefined ? { effects } : { effects, lookAgainAfter };
+  }
   report.condition('TargetCleaned', 'True', 'Gone', 'The target pod is gone.');
   return report.end(cancelled ? 'Cancelled' : 'Failed', { reason: cause.reason, message });
+}
+
+/** What is waited for, by name. */
+function yetToBeGone(pod: PodFacts): string {
+  if (!pod.exists) return '';
+  const where = pod.nodeName === undefined ? '' : ` on ${pod.nodeName}`;
+  return `Pod ${pod.name}${where} has yet to be seen gone; until then the VM stays locked.`;
 }
 
 /** What a target that failed by itself said last: of a state that cannot be loaded, only the target knows why. */
@@ -152,6 +162,7 @@ export function settle(facts: ControllerFacts, report: Report, deleting: boolean
     // The measured pause and the end of the source come within a tenth of a second: one write tells both, unless it takes longer.
     const patience = report.phaseEnteredAt() + limits.downtimeTold - now;
     if (cleaned || patience <= 0) report.copyDowntime(sourceSide(status)?.downtimeMilliseconds);
+    if (!cleaned && patience <= 0) report.condition('SourceCleaned', 'False', 'Waiting', yetToBeGone(sourcePod));
     if (!cleaned)
       return { effects, lookAgainAfter: patience > 0 ? patience : (lookAgainAfter ?? limits.agentEndsQemu) };
     report.condition('SourceCleaned', 'True', 'Gone', `The source pod on ${status.sourceNode} is gone.`);

@@ -16,7 +16,7 @@ export interface PreflightInput {
 type Check = (input: PreflightInput) => string | undefined;
 
 /** Run states in which a guest may be handed over; all but `running` and `suspended` arrive stopped, as they are. */
-const movable = new Set(['running', 'paused', 'suspended', 'io-error', 'guest-panicked', 'watchdog']);
+const movable = new Set(['running', 'prelaunch', 'paused', 'suspended', 'io-error', 'guest-panicked', 'watchdog']);
 
 const guestIsInAMovableState: Check = ({ source }) =>
   movable.has(source.runState)

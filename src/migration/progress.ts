@@ -33,15 +33,20 @@ export function summarize(report: TransferReport, previous: TransferSummary | un
     mode: 'PreCopy',
     progress: `${progressPercent}%`,
     progressPercent,
-    totalBytes: ram.total,
-    transferredBytes: ram.transferred,
-    remainingBytes: ram.remaining,
-    dirtyBytesPerSecond,
-    bytesPerSecond,
-    iteration: ram.iteration,
-    ...(report.expectedDowntime === undefined ? {} : { expectedDowntimeMilliseconds: report.expectedDowntime }),
-    ...(netRate > 0 ? { estimatedSecondsLeft: Math.ceil(ram.remaining / netRate) } : {}),
+    totalBytes: count(ram.total),
+    transferredBytes: count(ram.transferred),
+    remainingBytes: count(ram.remaining),
+    dirtyBytesPerSecond: count(dirtyBytesPerSecond),
+    bytesPerSecond: count(bytesPerSecond),
+    iteration: count(ram.iteration),
+    ...(report.expectedDowntime === undefined ? {} : { expectedDowntimeMilliseconds: count(report.expectedDowntime) }),
+    ...(netRate > 0 ? { estimatedSecondsLeft: count(Math.ceil(ram.remaining / netRate)) } : {}),
   };
+}
+
+/** A figure as the API takes it: the word of a QEMU whose guest may have broken out must not make a status that is refused. */
+function count(figure: number): number {
+  return Number.isSafeInteger(figure) && figure > 0 ? figure : 0;
 }
 
 const fastFor = 10_000;

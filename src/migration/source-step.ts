@@ -237,7 +237,8 @@ function afterTold(facts: SourceFacts): SourceStep {
       return facts.ownerMoved ? endSource(qemu) : nothing;
     case 'Gone':
     case 'Refused':
-      return resumeSource(facts);
+      // Said too late: the VM has been given to the dead target, and starts again from its disks.
+      return facts.ownerMoved ? endSource(qemu) : resumeSource(facts);
     default:
       return nothing;
   }

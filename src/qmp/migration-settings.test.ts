@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import type { Features } from './features.ts';
-import { capabilitiesFor } from './migration-settings.ts';
+import { capabilitiesFor, parametersFor } from './migration-settings.ts';
 
 /** The capabilities that a recorded QEMU lists. */
 function featuresOf(version: string): Features {
@@ -51,4 +51,9 @@ test('a QEMU that does not list what must be on is told to switch it on, and wil
 test('a QEMU that always activates late need not know the switch for it', () => {
   const without = { ...featuresOf('11.1'), capabilities: ['events', 'return-path', 'validate-uuid'] };
   expect(on(capabilitiesFor('target', without))).toEqual(['events', 'return-path', 'validate-uuid']);
+});
+
+test('every parameter relied on is set, but for those that the binary does not have', () => {
+  const old = { ...featuresOf('7.2'), parameters: ['max-bandwidth', 'downtime-limit', 'tls-hostname'] };
+  expect(parametersFor(old)).toEqual({ 'max-bandwidth': 0, 'downtime-limit': 300, 'tls-hostname': '' });
 });

@@ -1,4 +1,4 @@
-import type { CapabilityState } from './commands.ts';
+import type { CapabilityState, CommandArguments } from './commands.ts';
 import type { Features } from './features.ts';
 
 type Side = 'source' | 'target';
@@ -32,4 +32,37 @@ export function capabilitiesFor(side: Side, features: Features): CapabilityState
     ...[...new Set([...listed, ...on])].map((capability) => ({ capability, state: true })),
     ...off.map((capability) => ({ capability, state: false })),
   ];
+}
+
+type Parameters = CommandArguments<'migrate-set-parameters'>;
+
+/** Every parameter that this project relies on, at the value it relies on; an attempt's own come on top. Sizes in bytes, times in ms. */
+const parameters = {
+  'max-bandwidth': 0,
+  'downtime-limit': 300,
+  'avail-switchover-bandwidth': 0,
+  'max-postcopy-bandwidth': 0,
+  'multifd-channels': 2,
+  'multifd-compression': 'none',
+  'multifd-zlib-level': 1,
+  'multifd-zstd-level': 1,
+  'xbzrle-cache-size': 67_108_864,
+  'cpu-throttle-initial': 20,
+  'cpu-throttle-increment': 10,
+  'cpu-throttle-tailslow': false,
+  'max-cpu-throttle': 99,
+  'throttle-trigger-threshold': 50,
+  'tls-creds': '',
+  'tls-authz': '',
+  'tls-hostname': '',
+  'announce-initial': 50,
+  'announce-max': 550,
+  'announce-rounds': 5,
+  'announce-step': 100,
+} as const satisfies Parameters;
+
+/** For `migrate-set-parameters` on either side: those that the binary lists. What an earlier attempt has set stays in the process. */
+export function parametersFor(features: Features): Parameters {
+  const listed = new Set(features.parameters);
+  return Object.fromEntries(Object.entries(parameters).filter(([name]) => listed.has(name)));
 }

@@ -6,6 +6,7 @@ import type { Pod } from '../../src/kube/core-resources.ts';
 import { assertUnbroken, readHeartbeats } from '../guest/heartbeat.ts';
 import type { HeartbeatRecorder } from '../guest/heartbeat-recorder.ts';
 import { guestRom } from '../guest/metal/rom.ts';
+import { apply } from './manifest-files.ts';
 import { System } from './system.ts';
 
 /** 64 MiB that cannot be compressed, at 10 MiB a second: seconds in which to interfere. */
@@ -118,6 +119,24 @@ describe('a migration that fails leaves the VM where it was', () => {
     const { status } = await system.finished('cancelled');
     expect(status).toMatchObject({ phase: 'Cancelled', reason: 'Cancelled' });
     expect(status?.message).toContain(`runs on ${await source()}`);
+  });
+
+  test('the API server refuses the target pod', { timeout: 120_000 }, async () => {
+    const hard = { pods: String((await system.pods()).length) };
+    const quota = { apiVersion: 'v1', kind: 'ResourceQuota', metadata: { name: 'full' }, spec: { hard } };
+    await apply(system.cluster, quota);
+    await system.until('the quota is in force', async () => {
+      const { status } = JSON.parse(await system.cluster.kubectl('get', 'quota', 'full', '-o', 'json'));
+      return status?.hard?.pods;
+    });
+    await system.migrate('full', 'web');
+    const message = await system.until('the refusal is told', async () => {
+      const { status } = await system.migration('full');
+      return status?.message?.includes('exceeded quota') ? status.message : undefined;
+    });
+    expect(message).toContain('The API server refuses what comes next');
+    await system.cluster.kubectl('delete', 'vmm', 'full', '--timeout=30s');
+    await system.cluster.kubectl('delete', 'quota', 'full');
   });
 
   test('the transfer takes longer than its timeout', async () => {

@@ -116,6 +116,44 @@ describe('a running VM moves between two nodes', () => {
     await system.cluster.kubectl('delete', 'vm', 'still');
   });
 
+  test('a VM that was born paused moves, and then runs for the first time', async () => {
+    const recorder = await system.startVirtualMachine('fresh', {}, { powerState: 'Paused' });
+    await system.migrate('fresh-1', 'fresh');
+    expect((await system.finished('fresh-1')).status).toMatchObject({ phase: 'Succeeded' });
+    await system.reached('fresh', 'Paused');
+    expect(readHeartbeats(recorder.output).beats).toBe(0);
+    await system.change('fresh', { powerState: 'Running' });
+    await system.reached('fresh', 'Running');
+    await system.until('it counts', () => (readHeartbeats(recorder.output).beats > 0 ? true : undefined));
+    await system.cluster.kubectl('delete', 'vm', 'fresh');
+  });
+
+  test('a paused VM whose move is cancelled at the last moment can be continued where it is', async () => {
+    const recorder = await system.startVirtualMachine('stays', {}, { powerState: 'Paused' });
+    await system.change('stays', { powerState: 'Running' });
+    await system.reached('stays', 'Running');
+    await system.change('stays', { powerState: 'Paused' });
+    const { nodeName = '', podUID } = (await system.reached('stays', 'Paused')).status?.placement ?? {};
+    const node = system.cluster.nodes.get(nodeName);
+    if (node?.agent === undefined) throw new Error(`no agent on ${nodeName}`);
+    await system.migrate('stays-1', 'stays', { transfer: { maxBandwidth: '5Mi' } });
+    await system.bytesFlow('stays-1');
+    await node.agent.kill();
+    await using qmp = await system.monitor(node, podUID);
+    await system.until('QEMU waits at the switchover', async () =>
+      (await qmp.execute('query-migrate')).status === 'pre-switchover' ? true : undefined,
+    );
+    await system.cluster.kubectl('patch', 'vmm', 'stays-1', '--type=merge', '-p', '{"spec":{"cancel":true}}');
+    await node.agent.restart();
+    expect((await system.finished('stays-1')).status).toMatchObject({ phase: 'Cancelled' });
+    await system.reached('stays', 'Paused');
+    await system.change('stays', { powerState: 'Running' });
+    await system.reached('stays', 'Running', 1);
+    const before = readHeartbeats(recorder.output).last;
+    await system.until('it counts on', () => (readHeartbeats(recorder.output).last > before ? true : undefined));
+    await system.cluster.kubectl('delete', 'vm', 'stays');
+  });
+
   test('two migrations of one VM wait for each other', async () => {
     await system.migrate('web-3', 'web', { transfer: { maxBandwidth: '40Mi' } });
     await system.migrate('web-4', 'web');

@@ -1,7 +1,4 @@
-import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { RunVolume } from '../../src/agent/qemu/run-volume.ts';
-import { QmpConnection } from '../../src/qmp/connection.ts';
 import { assertUnbroken, readHeartbeats } from '../guest/heartbeat.ts';
 import type { HeartbeatRecorder } from '../guest/heartbeat-recorder.ts';
 import { podsRemembered, qemusBelow } from './leftovers.ts';
@@ -82,7 +79,7 @@ describe('while bytes flow', () => {
   test("the source's agent is away at the switchover: the guest waits for it, and moves", async () => {
     await source.agent.kill();
     const { status } = await system.migration(name);
-    await using qmp = await monitor(source.root, status?.sourcePod?.uid);
+    await using qmp = await system.monitor(source, status?.sourcePod?.uid);
     await system.until('QEMU waits at the switchover', async () => {
       const { status: now } = await qmp.execute('query-migrate');
       return now === 'pre-switchover' ? true : undefined;
@@ -110,12 +107,6 @@ describe('while bytes flow', () => {
     await controller().restart();
     await succeeds();
   });
-
-  async function monitor(root: string, podUID = ''): Promise<QmpConnection> {
-    using volume = RunVolume.open(join(root, 'pods'), podUID);
-    using socket = volume.socket('qmp2');
-    return await QmpConnection.open(socket.path);
-  }
 });
 
 describe('while nothing is to be done', () => {

@@ -1,10 +1,12 @@
 /** The whole system as its users meet it: a cluster, its nodes, controller and agents, and kubectl. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { RunVolume } from '../../src/agent/qemu/run-volume.ts';
 import type { VirtualMachine, VirtualMachineMigration } from '../../src/api/objects.ts';
 import { KubeClient } from '../../src/kube/client.ts';
 import type { Pod } from '../../src/kube/core-resources.ts';
 import { KubeTransport, loadKubeConfig } from '../../src/kube/transport.ts';
+import { QmpConnection } from '../../src/qmp/connection.ts';
 import { type Cluster, type ClusterOptions, startCluster } from '../cluster/cluster.ts';
 import { until } from '../cluster/waiting.ts';
 import { HeartbeatRecorder } from '../guest/heartbeat-recorder.ts';
@@ -37,16 +39,17 @@ export class System implements AsyncDisposable {
     await this.cluster[Symbol.asyncDispose]();
   }
 
-  /** Applies a bare-metal VM, waits until its guest runs, and records its console from its first byte on. */
+  /** Applies a bare-metal VM, waits until its guest runs (or stands, if it is born paused), and records its console from its first byte on. */
   async startVirtualMachine(
     name: string,
     guest: Partial<MetalGuestOptions> = {},
-    spec: object = {},
+    spec: { powerState?: 'Paused'; [field: string]: unknown } = {},
   ): Promise<HeartbeatRecorder> {
     const hostPath = await guestRom({ totalMiB: 16, ...guest });
     const recorder = this.#disposals.use(new HeartbeatRecorder());
     this.#disposals.use(followConsoles(this.cluster, this.client, recorder, name));
-    const beating = recorder.waitFor(/T[0-9A-F]{8}/, AbortSignal.timeout(patience));
+    const born = spec.powerState ?? 'Running';
+    const beating = born === 'Running' && recorder.waitFor(/T[0-9A-F]{8}/, AbortSignal.timeout(patience));
     await apply(this.cluster, {
       apiVersion,
       kind: 'VirtualMachine',
@@ -54,7 +57,7 @@ export class System implements AsyncDisposable {
       spec: { memory: `${(guest.totalMiB ?? 16) + 16}Mi`, firmware: { bios: { image: { hostPath } } }, ...spec },
     });
     await beating;
-    await this.reached(name, 'Running');
+    await this.reached(name, born);
     return recorder;
   }
 
@@ -103,6 +106,13 @@ export class System implements AsyncDisposable {
       const text = await readFile(join(folder, '../../../process.json'), 'utf8').catch(() => undefined);
       return text === undefined ? undefined : (JSON.parse(text) as { pid: number }).pid;
     });
+  }
+
+  /** QEMU's second monitor, which nobody else uses. */
+  async monitor({ root }: { root: string }, podUID = ''): Promise<QmpConnection> {
+    using volume = RunVolume.open(join(root, 'pods'), podUID);
+    using socket = volume.socket('qmp2');
+    return await QmpConnection.open(socket.path);
   }
 
   /** Waits until a migration's source has sent something. */

@@ -10,6 +10,9 @@ type SourceSide = NonNullable<VirtualMachineMigrationStatus['source']>;
 type TargetSide = NonNullable<VirtualMachineMigrationStatus['target']>;
 type Sides = { source: SourceSide; target: TargetSide };
 
+/** What the API takes. QEMU's own words have no bound. */
+const maxMessage = 4000;
+
 /** The object has changed under the writer's feet: what was to be said must be thought over again. */
 export class OutdatedWrite extends Error {
   readonly code = 'OutdatedWrite';
@@ -35,11 +38,13 @@ export async function publishSide<S extends keyof Sides>(
   // The controller opens each side, with a sequence number, before it names the pod.
   if (before === undefined) throw new OutdatedWrite(`${side} of vmm/${name} has not been opened yet`);
   const { sequence } = before;
+  const { message } = fields;
+  const said = message === undefined ? {} : { message: message.slice(0, maxMessage) };
   const operations: JsonPatchOperation[] = [
     { op: 'test', path: '/metadata/uid', value: uid },
     { op: 'test', path: '/status/attempt', value: status.attempt },
     { op: 'test', path: `/status/${side}/sequence`, value: sequence },
-    { op: 'replace', path: `/status/${side}`, value: { ...before, ...fields, sequence: sequence + 1 } },
+    { op: 'replace', path: `/status/${side}`, value: { ...before, ...fields, ...said, sequence: sequence + 1 } },
     ...(transfer === undefined ? [] : [{ op: 'add', path: '/status/transfer', value: transfer } as const]),
   ];
   try {
@@ -50,7 +55,11 @@ export async function publishSide<S extends keyof Sides>(
     return saved;
   } catch (error) {
     if (!(error instanceof ApiError) || (error.status !== 422 && error.status !== 409)) throw error;
-    informer.observe(await context.client.get(virtualMachineMigrations, { namespace, name }));
+    const newest = await context.client.get(virtualMachineMigrations, { namespace, name });
+    informer.observe(newest);
+    const same = newest.metadata.uid === uid && newest.status?.attempt === status.attempt;
+    // Nothing has changed: it is the content that is refused, and would be refused again.
+    if (same && newest.status?.[side]?.sequence === sequence) throw error;
     throw new OutdatedWrite(`${side} of vmm/${name} has changed since it was read`, { cause: error });
   }
 }

@@ -13,9 +13,10 @@ import {
   type TransferLimits,
 } from '../../migration/source-step.ts';
 import { QmpCommandError } from '../../qmp/errors.ts';
-import { capabilitiesFor } from '../../qmp/migration-settings.ts';
+import { capabilitiesFor, parametersFor } from '../../qmp/migration-settings.ts';
 import type { AgentContext } from '../context.ts';
 import { readPreflight } from '../preflight.ts';
+import { returnedGuest } from '../returned-guest.ts';
 import { endQemu } from './end-qemu.ts';
 import { publishSide } from './publish.ts';
 import { type QemuReading, readQemu } from './read-qemu.ts';
@@ -88,10 +89,12 @@ const executors: { [K in SourceEffect['kind']]: Executor<K> } = {
     const told: Told = watch.stoppedAt === undefined ? {} : { stoppedAt: watch.stoppedAt };
     await context.state.write(podUID, attemptFiles(migration.metadata.uid, attempt).told, told);
   },
-  async recordAborted({ context, podUID, migration, attempt }, { cause }) {
+  async recordAborted({ context, podUID, migration, attempt, reading }, { cause }) {
+    await noteReturnedGuest(context, podUID, reading);
     await context.state.write(podUID, attemptFiles(migration.metadata.uid, attempt).aborted, cause);
   },
   async publishVerdict(scope, { verdict, cause }) {
+    if (verdict === 'Resumed') await noteReturnedGuest(scope.context, scope.podUID, scope.reading);
     await scope.progressWritten();
     const verdictAt = new Date().toISOString();
     await publish(scope, { ...account(scope), verdict, verdictAt, ...cause }, scope.watch.summary);
@@ -133,27 +136,17 @@ async function issueMigrate(scope: StepScope, effect: Extract<SourceEffect, { ki
   const { context, podUID, migration, attempt, watch } = scope;
   const { uid } = migration.metadata;
   watch.parameters = undefined;
+  await context.state.clear(podUID, returnedGuest);
   const issued: Issued = { at: Date.now(), resumeTarget: effect.resumeTarget };
   await context.state.write(podUID, attemptFiles(uid, attempt).issued, issued);
   const qemu = context.qemus.get(podUID);
   const features = await qemu.features();
   const monitor = await qemu.monitor();
-  await monitor.execute('migrate-set-capabilities', { capabilities: capabilitiesFor('source', features) });
-  await monitor.execute('migrate-set-parameters', {
-    ...limitParameters(effect.limits),
-    'tls-creds': '',
-    'tls-authz': '',
-    'tls-hostname': attemptStamp(uid, attempt),
-    'cpu-throttle-initial': 20,
-    'cpu-throttle-increment': 10,
-    'max-cpu-throttle': 99,
-    'announce-initial': 50,
-    'announce-max': 550,
-    'announce-rounds': 5,
-    'announce-step': 100,
-  });
   const host = effect.plan.host.includes(':') ? `[${effect.plan.host}]` : effect.plan.host;
+  const parameters = { ...parametersFor(features), ...limitParameters(effect.limits) };
   try {
+    await monitor.execute('migrate-set-capabilities', { capabilities: capabilitiesFor('source', features) });
+    await monitor.execute('migrate-set-parameters', { ...parameters, 'tls-hostname': attemptStamp(uid, attempt) });
     await monitor.execute('migrate', { uri: `tcp:${host}:${effect.plan.port}` });
   } catch (error) {
     if (!(error instanceof QmpCommandError)) throw error;
@@ -161,6 +154,12 @@ async function issueMigrate(scope: StepScope, effect: Extract<SourceEffect, { ki
     const cause: Cause = { reason: 'TransferFailed', message: `QEMU refused to migrate: ${error.description}` };
     await context.state.write(podUID, attemptFiles(uid, attempt).cancel, cause);
   }
+}
+
+/** The guest is back as it was; where that is standing still, QEMU calls it something else. */
+async function noteReturnedGuest({ state }: AgentContext, podUID: string, reading: QemuReading): Promise<void> {
+  if (reading.presence === 'present' && reading.status.status === 'postmigrate')
+    await state.mark(podUID, returnedGuest);
 }
 
 function limitParameters({ maxDowntimeMilliseconds, maxBandwidthBytesPerSecond }: TransferLimits) {

@@ -3,7 +3,7 @@ import type { VirtualMachineMigration } from '../../api/objects.ts';
 import { attemptFiles } from '../../migration/attempt.ts';
 import { sourceSide, targetSide } from '../../migration/evidence.ts';
 import { type TargetEffect, type TargetFacts, type TargetQemu, targetStep } from '../../migration/target-step.ts';
-import { capabilitiesFor } from '../../qmp/migration-settings.ts';
+import { capabilitiesFor, parametersFor } from '../../qmp/migration-settings.ts';
 import type { AgentContext } from '../context.ts';
 import { readPreflight } from '../preflight.ts';
 import { endQemu } from './end-qemu.ts';
@@ -29,6 +29,7 @@ const executors: { [K in TargetEffect['kind']]: Executor<K> } = {
     const features = await qemu.features();
     const monitor = await qemu.monitor();
     await monitor.execute('migrate-set-capabilities', { capabilities: capabilitiesFor('target', features) });
+    await monitor.execute('migrate-set-parameters', parametersFor(features));
     const host = address.includes(':') ? `[${address}]` : address;
     // The kernel chooses the port. A QEMU that stays after a failed load can still be asked for the reason.
     const failure = features.incomingExitOnError ? { 'exit-on-error': false } : {};

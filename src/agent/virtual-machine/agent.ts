@@ -2,6 +2,7 @@
 
 import { labels } from '../../api/labels.ts';
 import type { VirtualMachine } from '../../api/objects.ts';
+import { isTerminal } from '../../api/phases.ts';
 import { Controller, type ReconcileResult } from '../../kube/controller.ts';
 import { objectKey } from '../../kube/resource.ts';
 import { QmpError } from '../../qmp/errors.ts';
@@ -66,7 +67,8 @@ export function startVirtualMachineAgent(context: AgentContext): AsyncDisposable
   /** In the pod's place in the queue: what was true before waiting for it need not be true any more. */
   async function look(key: string, podUID: string): Promise<(GuestLook & { readonly vm: VirtualMachine }) | undefined> {
     const vm = virtualMachines.cache.get(key);
-    if (vm === undefined || placedHere(vm, context) !== podUID || vm.status?.migration !== undefined) return undefined;
+    if (vm === undefined || placedHere(vm, context) !== podUID) return undefined;
+    if (vm.status?.migration !== undefined || isMigrating(podUID, context)) return undefined;
     const seconds = vm.spec.terminationGracePeriodSeconds ?? defaultGraceSeconds;
     const guestLook = await attendGuest({
       qemu: qemus.get(podUID),
@@ -113,6 +115,14 @@ export function startVirtualMachineAgent(context: AgentContext): AsyncDisposable
       for (const key of [...attached.keys()]) forget(key);
     },
   };
+}
+
+/** The VM's lock may still be on its way to the cache when its migration is there already. */
+function isMigrating(podUID: string, { outgoing, incoming }: AgentContext): boolean {
+  return [...outgoing.cache.list(), ...incoming.cache.list()].some(
+    ({ status }) =>
+      !isTerminal(status?.phase) && (status?.sourcePod?.uid === podUID || status?.targetPod?.uid === podUID),
+  );
 }
 
 function placedHere(vm: VirtualMachine | undefined, { nodeName }: AgentContext): string | undefined {

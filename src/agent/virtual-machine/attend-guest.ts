@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { QmpError } from '../../qmp/errors.ts';
 import type { Qemu } from '../qemu/qemu.ts';
 import { readBlockers } from '../qemu/read-blockers.ts';
+import { returnedGuest } from '../returned-guest.ts';
 import type { StateDirectory } from '../state-directory.ts';
 import {
   type GuestEffect,
@@ -82,7 +83,7 @@ export async function attendGuest(scope: GuestScope): Promise<GuestLook> {
 async function gatherFacts(scope: GuestScope): Promise<GuestFacts> {
   const { state, wish, gracePeriodMilliseconds, published } = scope;
   const { podUID } = scope.qemu;
-  const qemu = await readGuest(scope.qemu);
+  const qemu = asReturned(await readGuest(scope.qemu), await state.has(podUID, returnedGuest));
   if (qemu.presence === 'present' && !(await state.has(podUID, files.attended))) {
     // It came paused by a migration, so its owner had paused it. From now on a pause that we have not noted is somebody else's.
     if (qemu.runState === 'paused') await state.mark(podUID, files.held);
@@ -99,6 +100,13 @@ async function gatherFacts(scope: GuestScope): Promise<GuestFacts> {
     ...(powerDown === undefined ? {} : { powerDown }),
     ...(published === undefined ? {} : { published }),
   };
+}
+
+/** A guest that a migration has given back standing is paused, whatever QEMU calls it. */
+function asReturned(qemu: QemuFacts, returned: boolean): QemuFacts {
+  return returned && qemu.presence === 'present' && qemu.runState === 'postmigrate'
+    ? { ...qemu, runState: 'paused' }
+    : qemu;
 }
 
 async function readGuest(qemu: Qemu): Promise<QemuFacts> {

@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { labels } from '../../api/labels.ts';
 import { type VirtualMachineMigration, virtualMachineMigrations } from '../../api/objects.ts';
 import { Controller, type ReconcileResult } from '../../kube/controller.ts';
-import { isConflict } from '../../kube/errors.ts';
+import { ApiError, isConflict } from '../../kube/errors.ts';
 import { controllerStep } from '../../migration/controller-step.ts';
 import type { ControllerContext } from '../context.ts';
 import { eventsFor } from './events.ts';
@@ -51,12 +51,35 @@ async function reconcile(context: ControllerContext, key: string): Promise<Recon
       tell(context, migration, saved);
       current = saved;
     }
-    const progressed = await execute(context, current, decision.effects);
+    let progressed: boolean;
+    try {
+      progressed = await execute(context, current, decision.effects);
+    } catch (error) {
+      if (isRefusal(error)) await sayRefused(context, current, error);
+      throw error;
+    }
     if (!changed && !progressed) {
       return decision.lookAgainAfter === undefined ? {} : { requeueAfterMilliseconds: decision.lookAgainAfter };
     }
   }
   return { requeueAfterMilliseconds: 10 };
+}
+
+/** A quota, a policy, a missing right: somebody must know, and the log is not where they look. */
+async function sayRefused(
+  context: ControllerContext,
+  migration: VirtualMachineMigration,
+  error: ApiError,
+): Promise<void> {
+  const message = `The API server refuses what comes next: ${error.message}`.slice(0, 4000);
+  if (migration.status === undefined || migration.status.message === message) return;
+  await save(context, { ...migration, status: { ...migration.status, message } });
+}
+
+function isRefusal(error: unknown): error is ApiError {
+  return (
+    error instanceof ApiError && error.status >= 400 && error.status < 500 && !isConflict(error) && error.status !== 429
+  );
 }
 
 /** Saves by compare-and-swap. @returns undefined when somebody else wrote first: the facts have changed. */
