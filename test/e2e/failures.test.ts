@@ -6,7 +6,7 @@ import type { Pod } from '../../src/kube/core-resources.ts';
 import { assertUnbroken, readHeartbeats } from '../guest/heartbeat.ts';
 import type { HeartbeatRecorder } from '../guest/heartbeat-recorder.ts';
 import { guestRom } from '../guest/metal/rom.ts';
-import { apply } from './manifest-files.ts';
+import { apply, manifestFile } from './manifest-files.ts';
 import { System } from './system.ts';
 
 /** 64 MiB that cannot be compressed, at 10 MiB a second: seconds in which to interfere. */
@@ -121,22 +121,46 @@ describe('a migration that fails leaves the VM where it was', () => {
     expect(status?.message).toContain(`runs on ${await source()}`);
   });
 
-  test('the API server refuses the target pod', { timeout: 120_000 }, async () => {
-    const hard = { pods: String((await system.pods()).length) };
-    const quota = { apiVersion: 'v1', kind: 'ResourceQuota', metadata: { name: 'full' }, spec: { hard } };
-    await apply(system.cluster, quota);
-    await system.until('the quota is in force', async () => {
-      const { status } = JSON.parse(await system.cluster.kubectl('get', 'quota', 'full', '-o', 'json'));
-      return status?.hard?.pods;
+  test('the API server refuses the target pod: the migration says so, and ends', async () => {
+    const metadata = { name: 'no-targets' };
+    const role = `object.metadata.?labels['${labels.role}'].orValue('')`;
+    const policy = {
+      apiVersion: 'admissionregistration.k8s.io/v1',
+      kind: 'ValidatingAdmissionPolicy',
+      metadata,
+      spec: {
+        matchConstraints: {
+          resourceRules: [{ apiGroups: [''], apiVersions: ['v1'], operations: ['CREATE'], resources: ['pods'] }],
+        },
+        validations: [{ expression: `${role} != 'target'`, message: 'no more targets in this cluster' }],
+      },
+    };
+    const spec = { policyName: metadata.name, validationActions: ['Deny'] };
+    await apply(system.cluster, policy, { ...policy, kind: 'ValidatingAdmissionPolicyBinding', spec });
+    const probe = await manifestFile(system.cluster, {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name: 'probe', labels: { [labels.role]: 'target' } },
+      spec: { containers: [{ name: 'probe', image: 'probe' }] },
     });
-    await system.migrate('full', 'web');
-    const message = await system.until('the refusal is told', async () => {
-      const { status } = await system.migration('full');
-      return status?.message?.includes('exceeded quota') ? status.message : undefined;
-    });
-    expect(message).toContain('The API server refuses what comes next');
-    await system.cluster.kubectl('delete', 'vmm', 'full', '--timeout=30s');
-    await system.cluster.kubectl('delete', 'quota', 'full');
+    await system.until('the policy is in force', () =>
+      system.cluster.kubectl('apply', '--dry-run=server', '-f', probe).then(
+        () => undefined,
+        () => true,
+      ),
+    );
+    await system.migrate('unwelcome', 'web');
+    await system.until(
+      'the refusal is told',
+      async () =>
+        (await system.migration('unwelcome')).status?.message?.includes('no more targets in this cluster') || undefined,
+    );
+    const { status } = await system.finished('unwelcome');
+    expect(status).toMatchObject({ phase: 'Failed', reason: 'TargetFailed' });
+    expect(status?.message).toContain('no more targets in this cluster');
+    expect(status?.message).toContain(`runs on ${await source()}`);
+    for (const kind of ['validatingadmissionpolicybinding', 'validatingadmissionpolicy'])
+      await system.cluster.kubectl('delete', kind, metadata.name);
   });
 
   test('the transfer takes longer than its timeout', async () => {
