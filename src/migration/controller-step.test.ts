@@ -504,6 +504,19 @@ describe('settling', () => {
   });
 });
 
+describe('a target that its node says has ended after the source had told', () => {
+  const timeline = [{ phase: 'SwitchingOver', at: at(0) }];
+  const given: Given = { status: { ...said('Completed'), phase: 'SwitchingOver', timeline }, target: ended };
+
+  test('its agent may still say that the guest never ran', () => {
+    expect(step({ ...given, now: limits.agentSpeaks - 1 })).toMatchObject({ effects: [], lookAgainAfter: 1 });
+  });
+
+  test('its agent never speaks: it is taken for lost, and the VM starts again from its disks', () => {
+    expect(kinds({ ...given, now: limits.agentSpeaks })).toEqual(['moveOwnership']);
+  });
+});
+
 describe('leftovers and words', () => {
   test('a target pod that a sleeping leader created too late is removed', () => {
     const timeline = [{ phase: 'Cancelled', at: at(0) }];
