@@ -8,6 +8,8 @@ export const labels = {
   /** On a pod that a migration created: UID of the migration, number of the attempt. */
   migration: 'vmferry.io/migration',
   attempt: 'vmferry.io/attempt',
+  /** Its name, by which its node asks what has become of it. */
+  migrationName: 'vmferry.io/migration-name',
   /** On every VM pod: how it came to be, `start` or `target`. */
   role: 'vmferry.io/role',
 } as const;
@@ -15,6 +17,8 @@ export const labels = {
 export const annotations = {
   /** On a VM pod: SHA-256 of the hardware definition it was made from. */
   hardwareHash: 'vmferry.io/hardware-hash',
+  /** On a VirtualMachine, by an operator: UID of the pod whose QEMU is certain to have ended, because its node was fenced. */
+  fenced: 'vmferry.io/fenced',
 } as const;
 
 export const finalizers = {
@@ -25,6 +29,12 @@ export const finalizers = {
   /** On a VirtualMachineMigration: it is ended in order before the object goes. */
   migration: 'vmferry.io/migration',
 } as const;
+
+/** The taint by which an operator says that a node is shut down: nothing on it runs any more. */
+export const outOfServiceTaint = 'node.kubernetes.io/out-of-service';
+
+/** The namespace of the controller's lease and of the agents' leases, unless told otherwise. */
+export const systemNamespace = 'vmferry-system';
 
 /** The pod condition that says that the guest runs in this pod: a readiness gate of every VM pod. */
 export const guestRunningCondition = 'vmferry.io/guest-running';

@@ -9,6 +9,7 @@ export type MigrationPhase =
   | 'SwitchingOver'
   | 'Finalizing'
   | 'RollingBack'
+  | 'NeedsAttention'
   | 'Succeeded'
   | 'Failed'
   | 'Cancelled';

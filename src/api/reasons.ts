@@ -12,6 +12,10 @@ export const migrationReasons = {
   Transferring: 'Memory is being sent while the guest runs.',
   SwitchingOver: 'The source has sent everything and has handed the guest over.',
   RollingBack: 'The attempt is given up, and what it made is being removed.',
+  Retrying: 'The last attempt failed for a reason of its target node; the next one goes to another node.',
+  // It cannot be proven where the guest may run; nothing is touched until there is evidence.
+  SourceSilent: 'Nobody speaks for the source any more, and nothing proves that its QEMU has ended.',
+  TargetSilent: 'The guest was handed over, and nobody can say whether it has run on the target node.',
   Migrated: 'The VM runs on the target node.',
   // The source agent's answer to a completed transfer whose target never ran.
   TargetLost: 'The target QEMU ended before it had run the guest; the guest was continued at the source.',
@@ -24,16 +28,21 @@ export const migrationReasons = {
   // Given up, the guest runs on at the source.
   Cancelled: 'The migration was cancelled by its owner.',
   Unschedulable: 'The scheduler found no node for the target pod.',
-  PreflightFailed: 'A check on one of the nodes failed.',
+  NotMigratable: 'The VM cannot be moved as it is now, whatever the target.',
+  PreflightFailed: 'A check that compares the two nodes failed.',
   TargetFailed: 'The target QEMU ended before the transfer began.',
   TargetNotReady: 'The target did not get ready in time.',
   TransferFailed: 'QEMU reported that the transfer failed.',
   TransferStuckInSetup: 'QEMU did not begin to send within the time allowed.',
+  TransferStalled: 'QEMU sent nothing any more.',
+  TargetNotAnswering:
+    'The target accepted the connection and then said nothing, which keeps the source QEMU from running its guest.',
   TransferTimedOut: 'The transfer took longer than spec.transfer.timeout.',
   HandoverPathLost: 'At the switchover the source could not have told the target to take over.',
   // The guest is down.
   SourceLost: "The source's QEMU ended while the VM was being migrated.",
   GuestPoweredOff: 'The guest powered itself off while it was being migrated.',
+  PostCopyLost: 'One of the two QEMUs ended while memory was still spread over both.',
   TargetLostAfterHandover: 'The target QEMU ended after it had been told to run the guest.',
 } as const;
 

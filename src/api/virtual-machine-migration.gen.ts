@@ -34,7 +34,15 @@ export interface VirtualMachineMigrationSpec {
      * How long the transfer may take before it is given up, such as 30m.
      */
     timeout?: string;
+    /**
+     * Required: the stream is encrypted, and each side proves who it is, with certificates made for this attempt alone. None: anybody who reaches the migration network can read the guest's memory.
+     */
+    encryption?: "Required" | "None";
   };
+  /**
+   * How many more attempts follow one that failed for a reason of the target's node; each goes to another node, unless target.nodeName names one. Reasons of the VM itself end the migration at once.
+   */
+  backoffLimit?: number;
   /**
    * Give the migration up; the VM stays where it is. Once true it stays true. Too late after the handover.
    */
@@ -65,7 +73,21 @@ export interface VirtualMachineMigrationStatus {
    * One or two sentences; they always say where the VM runs now.
    */
   message?: string;
+  /**
+   * The number of the attempt that is under way, or was the last.
+   */
   attempt?: number;
+  /**
+   * The attempts that have failed, oldest first.
+   */
+  attempts?: {
+    attempt: number;
+    targetNode?: string;
+    result: string;
+    reason: string;
+    message: string;
+    finishedAt: string;
+  }[];
   sourceNode?: string;
   targetNode?: string;
   sourcePod?: {
@@ -94,7 +116,7 @@ export interface VirtualMachineMigrationStatus {
     reason: string;
     message: string;
     /**
-     * The source's QEMU was seen to have ended without a word; the target must not run.
+     * The source's QEMU is proven to have ended (its node reports it, or is fenced), and its agent has not said how; the target must not run.
      */
     sourceGone?: boolean;
   };
@@ -175,6 +197,19 @@ export interface VirtualMachineMigrationStatus {
       blockers: string[];
     };
     /**
+     * Made for this attempt by this side's agent, in PEM. The other side trusts exactly these; the private keys never leave the node.
+     */
+    certificates?: {
+      /**
+       * QEMU's, for the migration stream.
+       */
+      stream: string;
+      /**
+       * The agent's, for the call that hands the guest over.
+       */
+      handover: string;
+    };
+    /**
      * When QEMU was told to migrate.
      */
     issuedAt?: string;
@@ -238,6 +273,23 @@ export interface VirtualMachineMigrationStatus {
       blockers: string[];
     };
     endpoint?: {
+      host: string;
+      port: number;
+    };
+    /**
+     * Made for this attempt by this side's agent, in PEM. The other side trusts exactly these; the private keys never leave the node.
+     */
+    certificates?: {
+      /**
+       * QEMU's, for the migration stream.
+       */
+      stream: string;
+      /**
+       * The agent's, for the call that hands the guest over.
+       */
+      handover: string;
+    };
+    handover?: {
       host: string;
       port: number;
     };
