@@ -1,10 +1,12 @@
 /** Real QEMUs for contract tests, started in run volumes as the kubelet or localnode would. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { expect } from 'vitest';
 import { createLogger } from '../observability/logger.ts';
+import type { Qemu } from './qemu/qemu.ts';
 import { QemuRegistry } from './qemu/registry.ts';
 import { StateDirectory } from './state-directory.ts';
 
@@ -24,12 +26,16 @@ export class Node implements AsyncDisposable {
     return join(this.podsDirectory, uid, 'volumes', 'kubernetes.io~empty-dir', 'run');
   }
 
-  /** Starts a QEMU in the pod's run volume; its sockets may not be there yet. */
-  start(options: { uid?: string; extra?: readonly string[] } = {}): ChildProcess {
+  /** Starts a QEMU in the pod's run volume, as `user` if one is given; its sockets may not be there yet. */
+  start(options: { uid?: string; user?: number; extra?: readonly string[] } = {}): ChildProcess {
+    const { user } = options;
     const cwd = this.runFolder(options.uid);
     mkdirSync(cwd, { recursive: true });
+    // As the kubelet leaves it, whoever the pod's user is.
+    chmodSync(cwd, 0o777);
     const argv = [...machine, ...hardware, ...sockets, ...(options.extra ?? [])];
-    const child = spawn('qemu-system-x86_64', argv, { cwd, stdio: ['ignore', 'ignore', 'inherit'] });
+    const runAs = user === undefined ? {} : { uid: user, gid: user };
+    const child = spawn('qemu-system-x86_64', argv, { cwd, stdio: ['ignore', 'ignore', 'inherit'], ...runAs });
     this.#children.push(child);
     return child;
   }
@@ -45,6 +51,18 @@ export class Node implements AsyncDisposable {
     for (const child of this.#children) await ended(child, 'SIGKILL');
     rmSync(this.#root, { recursive: true, force: true });
   }
+}
+
+/** Waits until QEMU's monitor answers. */
+export async function listening(qemu: Qemu): Promise<void> {
+  await expect
+    .poll(() =>
+      qemu.monitor().then(
+        () => true,
+        () => false,
+      ),
+    )
+    .toBe(true);
 }
 
 /** Waits for the end, after sending `signal` if one is given. */

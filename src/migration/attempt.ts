@@ -9,6 +9,19 @@ export function attemptStamp(migrationUID: string, attempt: number): string {
   return `m-${migrationUID}-${attempt}.vmferry.invalid`;
 }
 
+/** Begins the name of everything that attempts make in QEMU, and of nothing that belongs to the VM itself. */
+export const tracePrefix = 'm-';
+
+/** What everything that one attempt makes in QEMU is named after: the name itself, or the name, a dash and more. */
+export function traceName(migrationUID: string, attempt: number): string {
+  return `${tracePrefix}${migrationUID.slice(0, 8)}-${attempt}`;
+}
+
+/** QEMU's object with the keys of the attempt's stream: the value of `tls-creds`. */
+export function streamCredentialsID(migrationUID: string, attempt: number): string {
+  return `${traceName(migrationUID, attempt)}-creds`;
+}
+
 /** The target pod of an attempt; its name alone keeps two controllers from creating two. At most 60 characters. */
 export function targetPodName(virtualMachineName: string, migrationUID: string, attempt: number): string {
   return `${virtualMachineName}-m-${migrationUID.slice(0, 8)}-${attempt}`;
@@ -18,6 +31,8 @@ export function targetPodName(virtualMachineName: string, migrationUID: string, 
 export function attemptFiles(migrationUID: string, attempt: number) {
   const of = (what: string) => `${what}-${migrationUID}-${attempt}`;
   return {
+    /** Either side: the key pairs made for it. */
+    credentials: of('credentials'),
     /** Source: `migrate` is about to be issued; holds what must be remembered of the guest. */
     issued: of('issued'),
     /** Source: the transfer is to be cancelled, and why. */

@@ -225,6 +225,8 @@ export const commands = {
   },
   'query-pci': { arguments: nothing, result: array(object({ bus: integer, devices: array(pciDevice) })) },
   'qom-get': { arguments: object({ path: string, property: string }), result: anything },
+  /** A child's type is `child<its type>`. */
+  'qom-list': { arguments: object({ path: string }), result: array(object({ name: string, type: string })) },
 
   'query-migrate': { arguments: nothing, result: migrationInfo },
   'query-migrate-capabilities': { arguments: nothing, result: array(capabilityState) },

@@ -2,22 +2,10 @@ import { chownSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { QmpConnection } from '../../qmp/connection.ts';
-import { ended, Node, podUID } from '../started-qemu.test-support.ts';
-import type { Qemu } from './qemu.ts';
+import { ended, listening, Node, podUID } from '../started-qemu.test-support.ts';
 import { RunVolume } from './run-volume.ts';
 
 const otherUID = '7c9e6679-7425-40de-944b-e07fc1f90ae7';
-
-/** The monitor, as soon as QEMU listens. */
-const listening = (qemu: Qemu) =>
-  expect
-    .poll(() =>
-      qemu.monitor().then(
-        () => true,
-        () => false,
-      ),
-    )
-    .toBe(true);
 
 test('a QEMU is found by its run volume, and told apart from another pod’s', async () => {
   await using node = new Node();

@@ -124,6 +124,14 @@ export class Qemu implements AsyncDisposable {
   }
 
   /**
+   * The folder it works in, to be held for one look only.
+   * @throws RunVolumeError
+   */
+  runVolume(): RunVolume {
+    return RunVolume.open(this.#options.podsDirectory, this.podUID);
+  }
+
+  /**
    * SIGKILL; returns when no process of this run volume is left.
    * @throws ProcessNotEnded after 10 s.
    */
@@ -171,7 +179,7 @@ export class Qemu implements AsyncDisposable {
 
   #search(): ProcessIdentity | undefined {
     try {
-      using volume = RunVolume.open(this.#options.podsDirectory, this.podUID);
+      using volume = this.runVolume();
       return findQemu(volume.identity);
     } catch (error) {
       if (error instanceof RunVolumeError && error.code === 'RunVolumeMissing') return undefined;
@@ -213,7 +221,7 @@ export class Qemu implements AsyncDisposable {
   }
 
   #socket(name: string): HeldSocket {
-    using volume = RunVolume.open(this.#options.podsDirectory, this.podUID);
+    using volume = this.runVolume();
     return volume.socket(name);
   }
 

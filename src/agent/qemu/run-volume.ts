@@ -64,19 +64,32 @@ export class RunVolume implements Disposable {
     return new RunVolume(descriptor);
   }
 
+  /** Leads to this very folder as long as it is held. What is appended to it may be a link: never follow it. */
+  get path(): string {
+    return `/proc/self/fd/${this.#descriptor}`;
+  }
+
   /**
    * The socket of this name. Connecting through the handle cannot be diverted by replacing the file, and needs no more than
    * the 107 bytes that a unix socket's path may have.
    * @throws RunVolumeError when there is none, or it is a link or not a socket.
    */
   socket(name: string): HeldSocket {
-    const descriptor = open(`/proc/self/fd/${this.#descriptor}/${name}`, O_PATH | constants.O_NOFOLLOW, name);
+    const descriptor = open(`${this.path}/${name}`, O_PATH | constants.O_NOFOLLOW, name);
     const found = fstatSync(descriptor);
     if (!found.isSocket()) {
       closeSync(descriptor);
       throw new RunVolumeError('RunVolumeUntrusted', `${name} is not a socket`);
     }
     return { path: `/proc/self/fd/${descriptor}`, uid: found.uid, [Symbol.dispose]: () => closeSync(descriptor) };
+  }
+
+  /**
+   * A descriptor of the folder of this name, which the caller closes.
+   * @throws RunVolumeError when there is none, or it is a link or not a folder.
+   */
+  openFolder(name: string): number {
+    return open(`${this.path}/${name}`, folderFlags, name);
   }
 
   [Symbol.dispose](): void {

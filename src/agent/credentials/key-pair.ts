@@ -1,0 +1,58 @@
+/** A certificate with its private key, both in PEM. */
+import { KeyObject, webcrypto } from 'node:crypto';
+
+const dayMilliseconds = 24 * 60 * 60 * 1000;
+const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
+/** A common name may be no longer; it also keeps certificates below the 2048 characters of the status they are published in. */
+const longestName = 64;
+
+export interface KeyPair {
+  readonly certificate: string;
+  /** PKCS#8. Never leaves the node. */
+  readonly privateKey: string;
+}
+
+export interface Validity {
+  /** By default one day ago: the clocks of two nodes differ. */
+  readonly notBefore?: Date;
+  /** By default in 14 days: a transfer may take one week. */
+  readonly notAfter?: Date;
+}
+
+/**
+ * A fresh key with a certificate that it has signed itself, for either end of a TLS connection. Whoever trusts the certificate
+ * trusts this one key: it is no authority, and can vouch for no other.
+ *
+ * @param name the DNS name in it, made up: the peer is told to expect it. At most 64 characters.
+ * @throws RangeError for a longer name.
+ */
+export async function createKeyPair(name: string, validity: Validity = {}): Promise<KeyPair> {
+  if (name.length > longestName) throw new RangeError(`${JSON.stringify(name)} is too long for a certificate`);
+  const x509 = await certificateLibrary();
+  const now = Date.now();
+  const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
+  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
+    name: [{ CN: [name] }],
+    notBefore: validity.notBefore ?? new Date(now - dayMilliseconds),
+    notAfter: validity.notAfter ?? new Date(now + 14 * dayMilliseconds),
+    signingAlgorithm: algorithm,
+    keys,
+    extensions: [
+      new x509.BasicConstraintsExtension(false, undefined, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
+      new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.clientAuth, x509.ExtendedKeyUsage.serverAuth]),
+      new x509.SubjectAlternativeNameExtension([{ type: 'dns', value: name }]),
+    ],
+  });
+  return {
+    certificate: `${certificate.toString('pem')}\n`,
+    privateKey: KeyObject.from(keys.privateKey).export({ type: 'pkcs8', format: 'pem' }).toString(),
+  };
+}
+
+/** Only when needed: it costs some 20 MiB, which an agent that migrates nothing shall not pay. */
+async function certificateLibrary() {
+  // One of its own libraries demands this of whoever uses it, and before.
+  await import('reflect-metadata');
+  return await import('@peculiar/x509');
+}
