@@ -36,7 +36,11 @@ export function capabilitiesFor(side: Side, features: Features): CapabilityState
 
 type Parameters = CommandArguments<'migrate-set-parameters'>;
 
-/** Every parameter that this project relies on, at the value it relies on; an attempt's own come on top. Sizes in bytes, times in ms. */
+/**
+ * Every parameter that this project relies on, at the value it relies on; an attempt's own come on top. Sizes in bytes, times in
+ * ms. `tls-authz` is not among them: nobody sets it, and to QEMU '' is not "none" but an object of that name, which it looks for
+ * in vain when the stream is encrypted.
+ */
 const parameters = {
   'max-bandwidth': 0,
   'downtime-limit': 300,
@@ -53,7 +57,6 @@ const parameters = {
   'max-cpu-throttle': 99,
   'throttle-trigger-threshold': 50,
   'tls-creds': '',
-  'tls-authz': '',
   'tls-hostname': '',
   'announce-initial': 50,
   'announce-max': 550,
