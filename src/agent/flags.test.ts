@@ -8,17 +8,26 @@ test('on a node of the kubelet nothing needs to be said', () => {
     kubeconfig: undefined,
     podsDirectory: '/var/lib/kubelet/pods',
     stateDirectory: '/run/vmferry',
+    namespace: 'vmferry-system',
     healthPort: 0,
   });
 });
 
 test('everything can be said', () => {
-  const said = ['--node-name=n', '--kubeconfig=/k', '--pods-directory=/p', '--state-directory=/s', '--health-port=1'];
+  const said = [
+    '--node-name=n',
+    '--kubeconfig=/k',
+    '--pods-directory=/p',
+    '--state-directory=/s',
+    '--namespace=ns',
+    '--health-port=1',
+  ];
   expect(parseFlags(said)).toEqual({
     nodeName: 'n',
     kubeconfig: '/k',
     podsDirectory: '/p',
     stateDirectory: '/s',
+    namespace: 'ns',
     healthPort: 1,
   });
 });

@@ -1,11 +1,13 @@
 import { hostname } from 'node:os';
 import { parseArgs } from 'node:util';
+import { systemNamespace } from '../api/labels.ts';
 
 export interface Flags {
   readonly nodeName: string;
   readonly kubeconfig: string | undefined;
   readonly podsDirectory: string;
   readonly stateDirectory: string;
+  readonly namespace: string;
   readonly healthPort: number;
 }
 
@@ -15,6 +17,7 @@ export const usage = `Usage: vmferry-agent [flags]
   --kubeconfig FILE         the cluster; else KUBECONFIG, else the service account of this pod
   --pods-directory FOLDER   where the node keeps its pods' volumes (default /var/lib/kubelet/pods)
   --state-directory FOLDER  what outlives a restart of the agent; on a tmpfs (default /run/vmferry)
+  --namespace NAME          namespace of the agents' leases (default ${systemNamespace})
   --health-port PORT        serve /healthz and /readyz there; 0 is off (default 0)
 `;
 
@@ -38,6 +41,7 @@ export function parseFlags(args: readonly string[]): Flags | undefined {
     kubeconfig: values.kubeconfig,
     podsDirectory: values['pods-directory'],
     stateDirectory: values['state-directory'],
+    namespace: values.namespace,
     healthPort,
   };
 }
@@ -51,6 +55,7 @@ function parse(args: readonly string[]) {
         kubeconfig: { type: 'string' },
         'pods-directory': { type: 'string', default: '/var/lib/kubelet/pods' },
         'state-directory': { type: 'string', default: '/run/vmferry' },
+        namespace: { type: 'string', default: systemNamespace },
         'health-port': { type: 'string', default: '0' },
         help: { type: 'boolean', short: 'h', default: false },
       },

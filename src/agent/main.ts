@@ -1,5 +1,7 @@
 /** The agent process, one per node. Its end and its return leave every QEMU alone: what it must know then is in QEMU, in the API and in its state directory. */
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
+import { hostname } from 'node:os';
 import { labels } from '../api/labels.ts';
 import { virtualMachineMigrations, virtualMachines } from '../api/objects.ts';
 import { KubeClient } from '../kube/client.ts';
@@ -14,8 +16,10 @@ import { type Flags, parseFlags, usage } from './flags.ts';
 import { startMigrationAgent } from './migration/agent.ts';
 import { startPodCleanup } from './pod-cleanup.ts';
 import { PodQueue } from './pod-queue.ts';
+import { PresenceLease } from './presence-lease.ts';
 import { QemuRegistry } from './qemu/registry.ts';
-import { StateDirectory } from './state-directory.ts';
+import { becomeSingleInstance } from './single-instance.ts';
+import { isOnTmpfs, StateDirectory } from './state-directory.ts';
 import { startVirtualMachineAgent } from './virtual-machine/agent.ts';
 
 async function main(args: readonly string[]): Promise<number> {
@@ -44,6 +48,8 @@ async function run(
   resources: AsyncDisposableStack,
 ): Promise<void> {
   let warm = false;
+  // Before anything else is opened: until then this node belongs to another process.
+  resources.use(await becomeSingleInstance(flags.stateDirectory, logger, signal));
   resources.use(await startHealthServer({ port: flags.healthPort, ready: () => warm }));
   const context = await createContext(config, flags, logger, resources);
   // Pods first: what is decided on a VM or a migration looks at its pods. Then whoever listens, then what there is to listen to.
@@ -56,8 +62,15 @@ async function run(
   await Promise.all(informers.map((informer) => informer.synced(signal)));
   resources.use(await startPodCleanup(context));
   warm = true;
+  resources.use(presenceLease(context, flags));
   logger.info({ podsDirectory: flags.podsDirectory, stateDirectory: flags.stateDirectory }, 'Looking after this node');
   if (!signal.aborted) await once(signal, 'abort');
+}
+
+/** Only an agent that looks after its node may say that it is there. */
+function presenceLease({ client, nodeName, logger }: AgentContext, { namespace }: Flags): PresenceLease {
+  const identity = `${hostname()}_${randomUUID()}`;
+  return new PresenceLease({ client, namespace, nodeName, identity, logger });
 }
 
 async function createContext(
@@ -67,6 +80,12 @@ async function createContext(
   resources: AsyncDisposableStack,
 ): Promise<AgentContext> {
   const state = await StateDirectory.open(stateDirectory);
+  if (!(await isOnTmpfs(stateDirectory))) {
+    logger.warn(
+      { stateDirectory },
+      'The state directory is not on a tmpfs: private keys of migrations are written to a disk',
+    );
+  }
   const transport = resources.use(new KubeTransport(config, { userAgent: 'vmferry-agent' }));
   const client = new KubeClient(transport);
   const selected = (field: string) => ({ logger, fieldSelector: `${field}=${nodeName}` });

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { closeSync, mkdirSync, openSync, renameSync, writeFileSync } from 'node:fs';
-import { chmod, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, rename, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { checkedPodUID } from './pod-uid.ts';
 
@@ -137,6 +137,14 @@ export class StateDirectory {
     writeFileSync(fresh, text, { mode: 0o600 });
     renameSync(fresh, path);
   }
+}
+
+/** `TMPFS_MAGIC`, by which statfs(2) names the file system. */
+const tmpfsMagic = 0x01021994;
+
+/** Whether the folder lies in memory: private keys are in it, and are to leave no trace on a disk. */
+export async function isOnTmpfs(folder: string): Promise<boolean> {
+  return (await statfs(folder)).type === tmpfsMagic;
 }
 
 function checkName(name: string): void {

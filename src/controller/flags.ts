@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { systemNamespace } from '../api/labels.ts';
 
 export interface Flags {
   readonly kubeconfig: string | undefined;
@@ -14,7 +15,7 @@ export const usage = `Usage: vmferry-controller --qemu-image IMAGE [flags]
   --kubeconfig FILE         the cluster; else KUBECONFIG, else the service account of this pod
   --qemu-image IMAGE        container image of the VM pods
   --accelerator kvm|tcg     how QEMU executes guests, the same on every node (default kvm)
-  --namespace NAME          namespace of the leader election lease (default vmferry-system)
+  --namespace NAME          namespace of the leader's and the agents' leases (default ${systemNamespace})
   --[no-]leader-elect       work only while holding the lease (default on)
   --health-port PORT        serve /healthz and /readyz there; 0 is off (default 0)
 `;
@@ -49,7 +50,7 @@ function parse(args: readonly string[]) {
         kubeconfig: { type: 'string' },
         'qemu-image': { type: 'string' },
         accelerator: { type: 'string', default: 'kvm' },
-        namespace: { type: 'string', default: 'vmferry-system' },
+        namespace: { type: 'string', default: systemNamespace },
         'leader-elect': { type: 'boolean', default: true },
         'health-port': { type: 'string', default: '0' },
         help: { type: 'boolean', short: 'h', default: false },
