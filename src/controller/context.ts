@@ -8,18 +8,26 @@ import {
   virtualMachines,
 } from '../api/objects.ts';
 import type { KubeClient } from '../kube/client.ts';
-import { type Pod, pods } from '../kube/core-resources.ts';
+import { type Node, nodes, type Pod, pods } from '../kube/core-resources.ts';
 import { EventRecorder } from '../kube/events.ts';
 import { Informer } from '../kube/informer.ts';
 import type { Logger } from '../observability/logger.ts';
+import { type AgentPresences, createAgentPresences } from './agent-presence.ts';
 
 export interface ControllerContext {
   readonly client: KubeClient;
+  /** Index `node`: name of the node that they are placed on. */
   readonly virtualMachines: Informer<VirtualMachine>;
   /** Index `virtualMachine`: `namespace/name` of the VM that it moves. */
   readonly migrations: Informer<VirtualMachineMigration>;
-  /** All VM pods. Index `virtualMachine`: `namespace/name` of their VM; index `migration`: UID of the migration that created them. */
+  /**
+   * All VM pods. Index `virtualMachine`: `namespace/name` of their VM; index `migration`: UID of the migration that created them;
+   * index `node`: name of the node that they are bound to.
+   */
   readonly pods: Informer<Pod>;
+  /** Nodes change every few minutes without saying anything new: `onNodeChange` tells what matters. */
+  readonly nodes: Informer<Node>;
+  readonly agents: AgentPresences;
   readonly recorder: EventRecorder;
   readonly logger: Logger;
   readonly options: ControllerOptions;
@@ -32,6 +40,8 @@ export interface ControllerOptions {
   readonly accelerator: 'kvm' | 'tcg';
   /** The container image of VM pods. */
   readonly qemuImage: string;
+  /** Where the agents keep their leases. */
+  readonly namespace: string;
 }
 
 /** Informers are made, not started; they and the recorder end with `resources`. */
@@ -45,10 +55,17 @@ export function createContext(
   const indexes = {
     virtualMachine: ({ metadata }: Pod) => [`${metadata.namespace}/${metadata.labels?.[labels.virtualMachine]}`],
     migration: ({ metadata }: Pod) => optional(metadata.labels?.[labels.migration]),
+    node: ({ spec }: Pod) => optional(spec.nodeName),
   };
+  const { namespace } = options;
   return {
     client,
-    virtualMachines: resources.use(new Informer(client, virtualMachines, { logger })),
+    virtualMachines: resources.use(
+      new Informer(client, virtualMachines, {
+        logger,
+        indexes: { node: ({ status }) => optional(status?.placement?.nodeName) },
+      }),
+    ),
     migrations: resources.use(
       new Informer(client, virtualMachineMigrations, {
         logger,
@@ -56,11 +73,24 @@ export function createContext(
       }),
     ),
     pods: resources.use(new Informer(client, pods, { logger, labelSelector: labels.virtualMachine, indexes })),
+    nodes: resources.use(new Informer(client, nodes, { logger })),
+    agents: resources.use(createAgentPresences(client, { namespace, now: Date.now, logger })),
     recorder: resources.use(new EventRecorder(client, source)),
     logger,
     options,
     now: Date.now,
   };
+}
+
+/** Whatever is decided on must be complete before anything is decided. */
+export function informersOf({
+  virtualMachines,
+  migrations,
+  pods,
+  nodes,
+  agents,
+}: ControllerContext): Pick<Informer<never>, 'start' | 'synced'>[] {
+  return [virtualMachines, migrations, pods, nodes, agents.leases];
 }
 
 function optional(value: string | undefined): string[] {

@@ -8,7 +8,7 @@ import { type KubeConfig, KubeTransport, loadKubeConfig } from '../kube/transpor
 import { startHealthServer } from '../observability/health.ts';
 import { createLogger, type Logger } from '../observability/logger.ts';
 import { runProcess } from '../observability/shutdown.ts';
-import { createContext } from './context.ts';
+import { createContext, informersOf } from './context.ts';
 import { type Flags, parseFlags, usage } from './flags.ts';
 import { createMigrationController } from './migration/reconciler.ts';
 import { createVirtualMachineController } from './virtual-machine/reconciler.ts';
@@ -49,7 +49,7 @@ async function run(
   for (const controller of controllers) resources.use(controller);
 
   // A standby keeps its caches warm, so that it takes over at once; what changes meanwhile waits in the queues.
-  const informers = [context.virtualMachines, context.migrations, context.pods];
+  const informers = informersOf(context);
   for (const informer of informers) informer.start();
   await Promise.all(informers.map((informer) => informer.synced(signal)));
   warm = true;

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { finalizers, guestRunningCondition } from '../../src/api/labels.ts';
 import { type VirtualMachine, virtualMachines } from '../../src/api/objects.ts';
-import { type ControllerContext, createContext } from '../../src/controller/context.ts';
+import { type ControllerContext, createContext, informersOf } from '../../src/controller/context.ts';
 import { createVirtualMachineController } from '../../src/controller/virtual-machine/reconciler.ts';
 import { KubeClient } from '../../src/kube/client.ts';
 import { type Pod, pods } from '../../src/kube/core-resources.ts';
@@ -36,10 +36,10 @@ async function startController(): Promise<ControllerContext> {
     if (method !== 'GET') writes.push(`${method} ${plural}`);
   };
   const transport = resources.use(new KubeTransport(loadKubeConfig(cluster.adminKubeconfig), { onRequest }));
-  const options = { accelerator: 'tcg', qemuImage: 'qemu:test' } as const;
+  const options = { accelerator: 'tcg', qemuImage: 'qemu:test', namespace: 'vmferry-system' } as const;
   const context = createContext(new KubeClient(transport), options, createLogger({ name: 'test' }), resources);
   const controller = resources.use(createVirtualMachineController(context));
-  for (const informer of [context.virtualMachines, context.migrations, context.pods]) {
+  for (const informer of informersOf(context)) {
     informer.start();
     await informer.synced();
   }

@@ -5,13 +5,16 @@
  */
 import { finalizers } from '../../api/labels.ts';
 import { lockedBy } from '../lock.ts';
+import { isGone, lacksEvidence } from '../pod-evidence.ts';
 import type { VirtualMachineEffect } from './effects.ts';
 import { referenceTo } from './effects.ts';
-import { backoffLeft, describeEnd, endReason, restartsAfter, sequel } from './ending.ts';
-import { isGone, type PodFacts, type Status, type VirtualMachineFacts } from './facts.ts';
+import { backoffLeft, describeEnd, describeFence, type EndReason, endReason, restartsAfter, sequel } from './ending.ts';
+import type { PodFacts, Status, VirtualMachineFacts } from './facts.ts';
+import { answerFence } from './fence-annotation.ts';
 import { standingOf } from './guest-standing.ts';
 import { clearAway, readinessGates } from './pod-upkeep.ts';
 import { keptTail, report, type Standing, stoppingSince } from './report.ts';
+import { unprovenEnd, vanishedPod, waitsFor } from './unproven-end.ts';
 
 export interface VirtualMachineStep {
   /** The whole status; equal to the one before when nothing is to be written. */
@@ -59,9 +62,11 @@ export function virtualMachineStep(facts: VirtualMachineFacts): VirtualMachineSt
     ...decision.effects,
     ...readinessGates(facts.virtualMachine, pod, others),
   ];
+  const told = decision.standing === undefined ? decision.status : report(facts, decision.status, decision.standing);
+  const fence = answerFence(facts, told);
   return {
-    status: decision.standing === undefined ? decision.status : report(facts, decision.status, decision.standing),
-    effects,
+    status: fence.status,
+    effects: [...effects, ...fence.effects],
     ...(decision.lookAgainAfter === undefined ? {} : { lookAgainAfter: decision.lookAgainAfter }),
   };
 }
@@ -101,13 +106,13 @@ function locked({ facts, status }: Scene, lock: NonNullable<Status['migration']>
 }
 
 /**
- * Whether a lock may be released without a word of its migration: the object is gone, and so is every pod it made (but for one
- * that has become the VM's own), so that nothing of it can act any more.
+ * Whether a lock may be released without a word of its migration: the object is gone, and so is the QEMU of every pod it made (but
+ * for one that has become the VM's own), so that nothing of it can act any more.
  */
 export function orphanedLockIsHarmless(facts: VirtualMachineFacts, lock: { uid: string }): boolean {
   if (facts.lockHolderExists) return false;
   const owner = facts.virtualMachine.status?.placement?.podUID;
-  return !facts.pods.some(({ migrationUID, uid }) => migrationUID === lock.uid && uid !== owner);
+  return !facts.pods.some((pod) => pod.migrationUID === lock.uid && pod.uid !== owner && !isGone(pod));
 }
 
 /** Nobody may run the VM: let it go, leave it down, or start it. */
@@ -121,7 +126,7 @@ function down(scene: Scene): Decision {
       return {
         status: stopped,
         effects: [],
-        standing: { phase: 'Stopping', reason: 'OldPods', message: waitsFor(blocking) },
+        standing: { phase: 'Stopping', reason: 'OldPods', message: waitsFor(blocking, facts.virtualMachine) },
       };
     }
     const unheld = metadata.deletionTimestamp !== undefined && others.every(({ held }) => !held);
@@ -140,7 +145,11 @@ function down(scene: Scene): Decision {
     return { status, effects: [], standing: { phase, reason: lastEnd?.reason ?? 'Stopped', message } };
   }
   if (blocking.length > 0) {
-    return { status, effects: [], standing: { phase: 'Pending', reason: 'OldPods', message: waitsFor(blocking) } };
+    return {
+      status,
+      effects: [],
+      standing: { phase: 'Pending', reason: 'OldPods', message: waitsFor(blocking, facts.virtualMachine) },
+    };
   }
   const wait = next === 'Restart' ? backoffLeft(status, facts.now) : 0;
   if (wait > 0) {
@@ -168,7 +177,11 @@ function start(scene: Scene, restart: number | undefined): Decision {
 function create({ facts, status, others }: Scene, podName: string): Decision {
   const blocking = others.filter((pod) => !isGone(pod));
   if (blocking.length > 0) {
-    return { status, effects: [], standing: { phase: 'Pending', reason: 'OldPods', message: waitsFor(blocking) } };
+    return {
+      status,
+      effects: [],
+      standing: { phase: 'Pending', reason: 'OldPods', message: waitsFor(blocking, facts.virtualMachine) },
+    };
   }
   const { hardware = facts.hardware } = status;
   const paused = facts.virtualMachine.spec.powerState === 'Paused';
@@ -179,10 +192,15 @@ function create({ facts, status, others }: Scene, podName: string): Decision {
   };
 }
 
-/** The object is gone although our finalizer held it: somebody removed that, and nothing proves that QEMU ended. */
-function vanished({ facts, status }: Scene, podName: string): Decision {
-  const where = status.placement?.nodeName ?? 'an unknown node';
-  const message = `Pod ${podName} was removed by force, and nothing proves that its QEMU on ${where} has ended; vm/${facts.virtualMachine.metadata.name} is not started elsewhere.`;
+/** The object is gone although our finalizer held it: somebody removed that, and only an operator can prove that QEMU ended. */
+function vanished(scene: Scene, podName: string): Decision {
+  const { facts, status, stopWanted } = scene;
+  const { podUID: uid = '', nodeName } = status.placement ?? {};
+  if (facts.placementFenced !== undefined) {
+    const reason = stopWanted ? 'StoppedOnRequest' : 'NodeFenced';
+    return over(scene, { podName, reason, message: describeFence(podName, facts.placementFenced) });
+  }
+  const message = vanishedPod({ name: podName, uid, nodeName }, facts.virtualMachine);
   return { status, effects: [], standing: { phase: 'Failed', reason: 'PodVanished', message, ready: 'Unknown' } };
 }
 
@@ -195,19 +213,30 @@ function cleared(scene: Scene): Scene {
 }
 
 function ended(scene: Scene, pod: PodFacts): Decision {
-  const { facts, stopWanted } = scene;
-  const free = cleared(scene);
   // A pod that never had a QEMU is no end of the VM: the restart policy has nothing to say.
-  if (pod.container.state !== 'terminated') return down(free);
-  const reason = endReason(pod, facts.virtualMachine, stopWanted);
-  const described = keptTail(describeEnd(reason, pod), 1024);
-  const at = new Date(facts.now).toISOString();
-  const lastEnd = { podName: pod.name, reason, exitCode: pod.container.exitCode, message: described, at };
+  if (pod.nodeName === undefined && pod.container.state !== 'terminated') return down(cleared(scene));
+  const reason = endReason(pod, scene.facts.virtualMachine, scene.stopWanted);
+  const exit = pod.container.state === 'terminated' ? { exitCode: pod.container.exitCode } : {};
+  return over(scene, { podName: pod.name, reason, message: describeEnd(reason, pod), ...exit });
+}
+
+interface End {
+  readonly podName: string;
+  readonly reason: EndReason;
+  readonly exitCode?: number;
+  readonly message: string;
+}
+
+/** The placement's QEMU has ended: that is noted and told, and then the VM is down. */
+function over(scene: Scene, end: End): Decision {
+  const free = cleared(scene);
+  const message = keptTail(end.message, 1024);
+  const lastEnd = { ...end, message, at: new Date(scene.facts.now).toISOString() };
   const { restarts: before, ...status } = free.status;
-  const restarts = restartsAfter(reason, pod, before);
+  const restarts = restartsAfter(end.reason, scene.pod, before);
   const after = down({ ...free, status: { ...status, lastEnd, ...(restarts === undefined ? {} : { restarts }) } });
-  const type = reason === 'QemuFailed' ? 'Warning' : 'Normal';
-  return { ...after, effects: [{ kind: 'tell', type, reason, note: described }, ...after.effects] };
+  const type = end.reason === 'QemuFailed' || end.reason === 'NodeFenced' ? 'Warning' : 'Normal';
+  return { ...after, effects: [{ kind: 'tell', type, reason: end.reason, note: message }, ...after.effects] };
 }
 
 /** The agent on the node powers the guest down; the controller sees it end, and has the kubelet end a pod whose agent does not. */
@@ -215,8 +244,9 @@ function stopping({ facts, status }: Scene, pod: PodFacts, now: number): Decisio
   const grace = (facts.virtualMachine.spec.terminationGracePeriodSeconds ?? 30) * 1_000;
   const since = stoppingSince(status) ?? now;
   const reference = referenceTo(pod);
+  const unproven = lacksEvidence(pod) ? unprovenEnd(pod, facts.virtualMachine) : undefined;
   if (pod.nodeName === undefined || pod.container.state !== 'running') {
-    const message = `Pod ${pod.name} is being deleted; its guest does not run.`;
+    const message = unproven ?? `Pod ${pod.name} is being deleted; its guest does not run.`;
     return {
       status,
       effects: pod.deleting ? [] : [{ kind: 'deletePod', pod: reference, unchanged: pod.nodeName === undefined }],
@@ -228,7 +258,7 @@ function stopping({ facts, status }: Scene, pod: PodFacts, now: number): Decisio
   const standing: Standing = {
     phase: 'Stopping',
     reason: 'Stopping',
-    message: `The guest on ${pod.nodeName} is powered down, and ended at ${until} if it has not by then.`,
+    message: unproven ?? `The guest on ${pod.nodeName} is powered down, and ended at ${until} if it has not by then.`,
   };
   if (pod.deleting) return { status, effects: [], standing };
   if (wait > 0) return { status, effects: [], standing, lookAgainAfter: wait };
@@ -250,10 +280,9 @@ function following({ facts, status, others }: Scene, pod: PodFacts): Decision {
   const blocking = others.filter((other) => !isGone(other));
   return blocking.length === 0
     ? { status, effects: [{ kind: 'admitPod', pod: referenceTo(pod) }], standing }
-    : { status, effects: [], standing: { phase: 'Pending', reason: 'OldPods', message: waitsFor(blocking) } };
-}
-
-function waitsFor(pods: readonly PodFacts[]): string {
-  const names = pods.map(({ name, nodeName }) => (nodeName === undefined ? name : `${name} on ${nodeName}`)).join(', ');
-  return `The VM waits for the end of its earlier pod ${names}, as its node reports it.`;
+    : {
+        status,
+        effects: [],
+        standing: { phase: 'Pending', reason: 'OldPods', message: waitsFor(blocking, facts.virtualMachine) },
+      };
 }

@@ -15,8 +15,11 @@ export type VirtualMachineEffect =
   | { kind: 'admitPod'; pod: PodReference }
   /** `unchanged`: only if the pod is still as it was judged, such as not bound. */
   | { kind: 'deletePod'; pod: PodReference; unchanged: boolean }
-  /** Removes our finalizer and the pod; only for a pod whose QEMU is proven gone. */
-  | { kind: 'releasePod'; pod: PodReference }
+  /**
+   * Removes our finalizer and the pod; only for a pod whose QEMU is proven gone. `force`: without its node, which may never
+   * answer again.
+   */
+  | { kind: 'releasePod'; pod: PodReference; force: boolean }
   | { kind: 'reportGuestRunning'; pod: PodReference; running: boolean }
   | { kind: 'tell'; type: 'Normal' | 'Warning'; reason: string; note: string }
   | { kind: 'removeFinalizer' };

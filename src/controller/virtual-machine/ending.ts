@@ -2,7 +2,7 @@
 import type { VirtualMachine } from '../../api/objects.ts';
 import type { PodFacts, Status } from './facts.ts';
 
-export type EndReason = 'StoppedOnRequest' | 'PodDeleted' | 'GuestPoweredOff' | 'QemuFailed';
+export type EndReason = 'StoppedOnRequest' | 'PodDeleted' | 'GuestPoweredOff' | 'QemuFailed' | 'NodeFenced';
 export type Sequel = 'Start' | 'Restart' | 'StayStopped' | 'StayFailed';
 type RestartPolicy = NonNullable<VirtualMachine['spec']['restartPolicy']>;
 
@@ -12,6 +12,7 @@ const sequels: Record<EndReason, Record<RestartPolicy, Sequel>> = {
   PodDeleted: { Always: 'Restart', OnFailure: 'Restart', Never: 'StayStopped' },
   GuestPoweredOff: { Always: 'Restart', OnFailure: 'StayStopped', Never: 'StayStopped' },
   QemuFailed: { Always: 'Restart', OnFailure: 'Restart', Never: 'StayFailed' },
+  NodeFenced: { Always: 'Restart', OnFailure: 'Restart', Never: 'StayFailed' },
 };
 
 /** A run of this length was no quick failure: the back-off begins anew. */
@@ -25,19 +26,25 @@ const longestBackoffMilliseconds = 5 * 60_000;
 export function endReason(pod: PodFacts, vm: VirtualMachine, stopWanted: boolean): EndReason {
   const guest = vm.status?.guest;
   if (stopWanted) return 'StoppedOnRequest';
+  // Kubernetes deletes the pods of a node that is out of service: that is not what ended their guests.
+  if (pod.container.state !== 'terminated') return 'NodeFenced';
   // The agent powers the guest of a pod in deletion down, too: that is the pod's end, not the owner's wish.
   if (pod.deleting) return 'PodDeleted';
   if (guest?.podUID === pod.uid && guest.powerDownRequestedAt !== undefined) return 'StoppedOnRequest';
-  return pod.container.state === 'terminated' && pod.container.exitCode === 0 ? 'GuestPoweredOff' : 'QemuFailed';
+  return pod.container.exitCode === 0 ? 'GuestPoweredOff' : 'QemuFailed';
 }
 
 /**
  * What an ended QEMU does to the count of restarts. The count is there exactly while the VM's last end was not asked for: its
  * absence means that the next start is the owner's.
  */
-export function restartsAfter(reason: EndReason, pod: PodFacts, before: number | undefined): number | undefined {
+export function restartsAfter(
+  reason: EndReason,
+  pod: PodFacts | undefined,
+  before: number | undefined,
+): number | undefined {
   if (reason === 'StoppedOnRequest') return undefined;
-  const stable = pod.container.state === 'terminated' && pod.container.ranMilliseconds >= stableRunMilliseconds;
+  const stable = pod?.container.state === 'terminated' && pod.container.ranMilliseconds >= stableRunMilliseconds;
   return stable ? 0 : (before ?? 0);
 }
 
@@ -56,15 +63,20 @@ export function backoffLeft(status: Status, now: number): number {
 }
 
 export function describeEnd(reason: EndReason, pod: PodFacts): string {
+  if (pod.container.state !== 'terminated') return describeFence(pod.name, pod.fenced);
   const on = pod.nodeName === undefined ? '' : ` on ${pod.nodeName}`;
-  const { exitCode, message } =
-    pod.container.state === 'terminated' ? pod.container : { exitCode: undefined, message: '' };
-  const code = exitCode === undefined ? '' : ` with exit code ${exitCode}`;
+  const { exitCode, message } = pod.container;
   const said = message === '' ? '' : `: ${message}`;
   return {
     StoppedOnRequest: `The VM was stopped${on}.`,
     PodDeleted: `QEMU${on} ended because its pod ${pod.name} was deleted.`,
     GuestPoweredOff: `The guest powered itself off${on}.`,
-    QemuFailed: `QEMU${on} ended${code}${said}`,
+    QemuFailed: `QEMU${on} ended with exit code ${exitCode}${said}`,
+    NodeFenced: describeFence(pod.name, pod.fenced),
   }[reason];
+}
+
+/** @param evidence the sentence that says what proves it */
+export function describeFence(podName: string, evidence: string | undefined): string {
+  return `The QEMU of pod ${podName} counts as ended: ${evidence ?? 'it was fenced'}.`;
 }

@@ -49,6 +49,7 @@ export function aPod(options: Partial<PodFacts> = {}): PodFacts {
     role: 'start',
     ours: true,
     nodeName: 'node-a',
+    nodeReady: true,
     deleting: false,
     held: true,
     gated: false,

@@ -106,14 +106,19 @@ export async function execute(
 export async function releasePod(
   context: ControllerContext,
   vm: { metadata: { namespace: string } },
-  { pod: { name, uid } }: { pod: PodReference },
+  { pod: { name, uid }, force }: { pod: PodReference; force: boolean },
 ): Promise<boolean> {
   const reference = { namespace: vm.metadata.namespace, name };
   const current = context.pods.cache.get(`${reference.namespace}/${name}`);
   if (current?.metadata.uid !== uid) return false;
   const index = current.metadata.finalizers?.indexOf(finalizers.guest) ?? -1;
   try {
-    if (current.metadata.deletionTimestamp === undefined) await context.client.delete(pods, reference, { uid });
+    const { deletionTimestamp, deletionGracePeriodSeconds } = current.metadata;
+    if (force && deletionGracePeriodSeconds !== 0) {
+      await context.client.delete(pods, reference, { uid, gracePeriodSeconds: 0 });
+    } else if (deletionTimestamp === undefined) {
+      await context.client.delete(pods, reference, { uid });
+    }
     if (index === -1) return false;
     const path = `/metadata/finalizers/${index}`;
     const released = await context.client.jsonPatch(pods, reference, [

@@ -1,7 +1,9 @@
 /** What a pod that may run its guest looks like to people. */
 import type { VirtualMachine } from '../../api/objects.ts';
+import { lacksEvidence } from '../pod-evidence.ts';
 import type { PodFacts } from './facts.ts';
 import type { Standing } from './report.ts';
+import { unprovenEnd } from './unproven-end.ts';
 
 type PowerState = NonNullable<VirtualMachine['spec']['powerState']>;
 
@@ -51,8 +53,23 @@ function paused(powerState: PowerState): Standing {
     : { phase: 'Paused', reason: 'Resuming', message: 'The guest is to go on; its agent has yet to tell QEMU.' };
 }
 
-/** The first line that fits says it. */
+/** What is last known, and if nobody can say whether it still holds, that, with what would settle it. */
 export function standingOf(pod: PodFacts, vm: VirtualMachine): Standing {
+  const known = lastKnown(pod, vm);
+  return lacksEvidence(pod)
+    ? { ...known, ...doubt(pod, known), message: unprovenEnd(pod, vm), ready: 'Unknown' }
+    : known;
+}
+
+/** Neither what the guest was told to do nor what became of its pod is in doubt. */
+function doubt(pod: PodFacts, { phase }: Standing): Partial<Standing> {
+  if (pod.container.state === 'lost') return { phase: 'Failed', reason: 'ContainerLost' };
+  if (pod.rejection !== undefined) return { phase: 'Failed', reason: 'PodRejected' };
+  return phase === 'Running' || phase === 'Starting' ? { reason: 'NodeNotReady' } : {};
+}
+
+/** The first line that fits says it. */
+function lastKnown(pod: PodFacts, vm: VirtualMachine): Standing {
   const { name, nodeName, container } = pod;
   if (pod.deleting) {
     const message = `Pod ${name} was deleted; what follows its guest's end is up to restartPolicy ${vm.spec.restartPolicy ?? 'Always'}.`;
@@ -62,14 +79,6 @@ export function standingOf(pod: PodFacts, vm: VirtualMachine): Standing {
     return pod.unschedulable === undefined
       ? { phase: 'Pending', reason: 'Scheduling', message: `Pod ${name} is being placed.` }
       : { phase: 'Pending', reason: 'Unschedulable', message: `No node takes pod ${name}: ${pod.unschedulable}` };
-  }
-  if (container.state === 'lost') {
-    const message = `${nodeName} has lost track of pod ${name}, and nothing proves that its QEMU has ended.`;
-    return { phase: 'Failed', reason: 'ContainerLost', message, ready: 'Unknown' };
-  }
-  if (pod.rejection !== undefined) {
-    const message = `${nodeName} gave pod ${name} up: ${pod.rejection}`;
-    return { phase: 'Failed', reason: 'PodRejected', message };
   }
   if (container.state !== 'running') {
     const why = container.state === 'waiting' ? container.message : '';

@@ -1,17 +1,22 @@
 /** What is done to pods whatever the VM is about: leftovers are removed, and readiness gates say where the guest runs. */
 import type { VirtualMachine } from '../../api/objects.ts';
+import { isGone } from '../pod-evidence.ts';
 import { referenceTo, type VirtualMachineEffect } from './effects.ts';
-import { isGone, type PodFacts } from './facts.ts';
+import type { PodFacts } from './facts.ts';
 
 /**
  * What becomes of a pod that nobody needs. One that may have a QEMU is left alone: it is the loser of a migration, which ends it,
  * or another VM's.
  */
 export function clearAway(pod: PodFacts): VirtualMachineEffect[] {
-  if (isGone(pod))
-    return pod.held || (pod.ours && !pod.deleting) ? [{ kind: 'releasePod', pod: referenceTo(pod) }] : [];
+  if (isGone(pod)) return pod.held || (pod.ours && !pod.deleting) ? [release(pod)] : [];
   const neverRan = pod.nodeName === undefined && pod.role === 'start' && pod.held;
   return neverRan ? [{ kind: 'deletePod', pod: referenceTo(pod), unchanged: true }] : [];
+}
+
+export function release(pod: PodFacts): Extract<VirtualMachineEffect, { kind: 'releasePod' }> {
+  const force = pod.fenced !== undefined && pod.container.state !== 'terminated';
+  return { kind: 'releasePod', pod: referenceTo(pod), force };
 }
 
 /**

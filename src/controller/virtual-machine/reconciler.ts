@@ -3,13 +3,17 @@ import { isDeepStrictEqual } from 'node:util';
 import { labels } from '../../api/labels.ts';
 import { type VirtualMachine, virtualMachines } from '../../api/objects.ts';
 import { Controller, type ReconcileResult } from '../../kube/controller.ts';
+import type { Pod } from '../../kube/core-resources.ts';
 import { isConflict } from '../../kube/errors.ts';
 import { parseObjectKey } from '../../kube/resource.ts';
 import type { ControllerContext } from '../context.ts';
+import { isOutOfService, isReady } from '../fencing.ts';
+import { onNodeChange } from '../node-changes.ts';
+import { isGone } from '../pod-evidence.ts';
 import { virtualMachineStep } from './decide.ts';
 import { execute, releasePod } from './executors.ts';
-import { isGone } from './facts.ts';
 import { gatherFacts, podFacts } from './gather.ts';
+import { release } from './pod-upkeep.ts';
 
 /** More steps in a row than a VM has without waiting for somebody else. */
 const maxStepsInARow = 12;
@@ -24,11 +28,22 @@ export function createVirtualMachineController(context: ControllerContext): Cont
     reconcile: (key) => reconcile(context, key),
   });
   context.virtualMachines.onChange((key) => controller.enqueue(key));
-  context.pods.onChange((_key, current, previous) => {
-    const { namespace, labels: carried } = (current ?? previous)?.metadata ?? {};
+  const enqueueOf = (pod: Pod | undefined) => {
+    const { namespace, labels: carried } = pod?.metadata ?? {};
     const vm = carried?.[labels.virtualMachine];
     if (vm !== undefined) controller.enqueue(`${namespace}/${vm}`);
-  });
+  };
+  context.pods.onChange((_key, current, previous) => enqueueOf(current ?? previous));
+  onNodeChange(
+    context.nodes,
+    (node) => `${isReady(node)} ${isOutOfService(node)}`,
+    (nodeName) => {
+      for (const pod of context.pods.cache.byIndex('node', nodeName)) enqueueOf(pod);
+      for (const { metadata } of context.virtualMachines.cache.byIndex('node', nodeName)) {
+        controller.enqueue(`${metadata.namespace}/${metadata.name}`);
+      }
+    },
+  );
   // Only the end of a migration object says something here: the lock it may have left.
   context.migrations.onChange((_key, current, previous) => {
     if (current === undefined && previous !== undefined) {
@@ -62,9 +77,9 @@ async function reconcile(context: ControllerContext, key: string): Promise<Recon
 /** Pods whose VM object was removed by force: the garbage collector deletes them, their nodes end them, and the finalizer goes here. */
 async function releaseOrphans(context: ControllerContext, key: string): Promise<ReconcileResult> {
   const { namespace = '' } = parseObjectKey(key);
-  const orphans = context.pods.cache.byIndex('virtualMachine', key).map((pod) => podFacts(pod, ''));
+  const orphans = context.pods.cache.byIndex('virtualMachine', key).map((pod) => podFacts(context, pod, undefined));
   for (const pod of orphans) {
-    if (pod.held && pod.deleting && isGone(pod)) await releasePod(context, { metadata: { namespace } }, { pod });
+    if (pod.held && pod.deleting && isGone(pod)) await releasePod(context, { metadata: { namespace } }, release(pod));
   }
   return {};
 }

@@ -1,0 +1,117 @@
+/** What a VM pod says of its QEMU, read the same way by whoever decides on it. */
+import { annotations, finalizers } from '../api/labels.ts';
+import type { VirtualMachine } from '../api/objects.ts';
+import type { Pod } from '../kube/core-resources.ts';
+import type { ControllerContext } from './context.ts';
+import { fencedBy, isReady } from './fencing.ts';
+
+export type ContainerFacts =
+  | { readonly state: 'unreported' }
+  | { readonly state: 'waiting'; readonly message: string }
+  | { readonly state: 'running' }
+  /** Written by the node for exactly this pod. */
+  | {
+      readonly state: 'terminated';
+      readonly exitCode: number;
+      readonly message: string;
+      readonly ranMilliseconds: number;
+    }
+  /** The kubelet lost track of it (`ContainerStatusUnknown`): nobody has seen it end. */
+  | { readonly state: 'lost' };
+
+export interface PodEvidence {
+  /** Absent until the pod is bound. */
+  readonly nodeName?: string;
+  /** Whether its node answers: what it reports of the pod is then to be waited for. */
+  readonly nodeReady: boolean;
+  readonly deleting: boolean;
+  /** Our finalizer holds the object. */
+  readonly held: boolean;
+  readonly container: ContainerFacts;
+  /**
+   * Why the node's runtime gave the pod up as a whole, when it did so without a word on the container. That is no proof: a
+   * restarted kubelet looks again at the pods that already run there, and may reject one while its container lives.
+   */
+  readonly rejection?: string;
+  /** What proves the end of its QEMU although its node has not reported it. */
+  readonly fenced?: string;
+}
+
+/** @param vm whose pod it is, as far as it is there */
+export function podEvidence(
+  context: Pick<ControllerContext, 'nodes'>,
+  pod: Pod,
+  vm: VirtualMachine | undefined,
+): PodEvidence {
+  const { uid: podUID = '', deletionTimestamp } = pod.metadata;
+  const nodeName = pod.spec.nodeName || undefined;
+  const node = nodeName === undefined ? undefined : context.nodes.cache.get(nodeName);
+  const container = containerFacts(pod);
+  const ended = container.state === 'terminated' || container.state === 'lost';
+  const rejection = pod.status?.phase === 'Failed' && !ended ? sentence(pod.status) : undefined;
+  const reportedAlive = !ended && rejection === undefined;
+  // A pod that is not bound has no QEMU, and may still be bound to a node that starts one.
+  const fenced =
+    nodeName === undefined ? undefined : fencedBy({ podUID, nodeName, reportedAlive, node, fencedUID: fencedUID(vm) });
+  return {
+    nodeReady: isReady(node),
+    deleting: deletionTimestamp !== undefined,
+    held: pod.metadata.finalizers?.includes(finalizers.guest) ?? false,
+    container,
+    ...(nodeName === undefined ? {} : { nodeName }),
+    ...(rejection === undefined ? {} : { rejection }),
+    ...(fenced === undefined ? {} : { fenced }),
+  };
+}
+
+/** The same of a pod that a status names and of which there is no object any more: what proves the end of its QEMU. */
+export function vanishedPodFenced(
+  context: Pick<ControllerContext, 'nodes'>,
+  { uid: podUID, nodeName }: { readonly uid: string; readonly nodeName: string | undefined },
+  vm: VirtualMachine | undefined,
+): string | undefined {
+  const node = nodeName === undefined ? undefined : context.nodes.cache.get(nodeName);
+  return fencedBy({ podUID, nodeName, reportedAlive: false, node, fencedUID: fencedUID(vm) });
+}
+
+/**
+ * Whether no QEMU of this pod runs or ever will: its container's end as its node reported it for this pod, or what an operator said
+ * of it. A pod in deletion cannot be bound any more, so one without a node then never had a QEMU. The pod's phase, a missing
+ * object, a lost node and elapsed time prove nothing: QEMU may run on behind each of them.
+ */
+export function isGone({
+  container,
+  nodeName,
+  deleting,
+  fenced,
+}: Pick<PodEvidence, 'container' | 'nodeName' | 'deleting' | 'fenced'>): boolean {
+  return container.state === 'terminated' || fenced !== undefined || (nodeName === undefined && deleting);
+}
+
+/** Whether nobody but an operator can say that the pod's QEMU has ended. */
+export function lacksEvidence(pod: PodEvidence): boolean {
+  if (isGone(pod) || pod.nodeName === undefined) return false;
+  return !pod.nodeReady || pod.container.state === 'lost' || pod.rejection !== undefined;
+}
+
+/** The pod that the VM's annotation names; a UID has 36 characters, and whatever is longer is none. */
+export function fencedUID(vm: VirtualMachine | undefined): string | undefined {
+  return vm?.metadata.annotations?.[annotations.fenced]?.trim().slice(0, 64) || undefined;
+}
+
+function containerFacts(pod: Pod): ContainerFacts {
+  const [status] = pod.status?.containerStatuses ?? [];
+  if (status === undefined) return { state: 'unreported' };
+  const { running, terminated, waiting } = status.state ?? {};
+  if (terminated?.reason === 'ContainerStatusUnknown') return { state: 'lost' };
+  if (terminated !== undefined) {
+    const { exitCode, message = '', startedAt, finishedAt } = terminated;
+    const ranMilliseconds = Date.parse(finishedAt ?? '') - Date.parse(startedAt ?? '') || 0;
+    return { state: 'terminated', exitCode, message: message.trim(), ranMilliseconds };
+  }
+  return running === undefined ? { state: 'waiting', message: sentence(waiting) } : { state: 'running' };
+}
+
+function sentence(of: { reason?: string; message?: string } | undefined): string {
+  return [of?.reason, of?.message].filter((part) => part !== undefined && part !== '').join(': ');
+}
