@@ -1,11 +1,25 @@
 import { existsSync, globSync } from 'node:fs';
 import { mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { build } from 'esbuild';
+import { type BuildOptions, build } from 'esbuild';
 import { cacheFolder, checkout, contentKey } from './cache.ts';
 
 /** A process of the product, in `src/<name>/main.ts`. */
 export type Program = 'agent' | 'controller' | 'localnode';
+
+/** How everything that ships is bundled. */
+export const bundleOptions = {
+  outExtension: { '.js': '.mjs' },
+  bundle: true,
+  splitting: true,
+  platform: 'node',
+  target: 'node24',
+  format: 'esm',
+  // Libraries in CommonJS look for `require`, which an ES module does not have.
+  banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
+  legalComments: 'none',
+  logLevel: 'silent', // the error that is thrown says it all
+} as const satisfies BuildOptions;
 
 const building = new Map<string, Promise<void>>();
 
@@ -33,16 +47,7 @@ async function buildBundle(program: Program, file: string): Promise<void> {
     await build({
       entryPoints: [path.join(checkout, 'src', program, 'main.ts')],
       outdir: draft,
-      outExtension: { '.js': '.mjs' },
-      bundle: true,
-      splitting: true,
-      platform: 'node',
-      target: 'node24',
-      format: 'esm',
-      // Libraries in CommonJS look for `require`, which an ES module does not have.
-      banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
-      legalComments: 'none',
-      logLevel: 'silent', // the error that is thrown says it all
+      ...bundleOptions,
     });
     // Another process may have been faster with the same content.
     await rename(draft, folder).catch((error: unknown) => {

@@ -9,7 +9,7 @@ import type { KeyPair } from './key-pair.ts';
 import { installStreamCredentials } from './stream-credentials.ts';
 
 const migrationUID = '3d813cbb-47fb-32ba-91df-831e1593ac29';
-export const attempt = 1;
+const attempt = 1;
 export const stamp = attemptStamp(migrationUID, attempt);
 export const id = streamCredentialsID(migrationUID, attempt);
 

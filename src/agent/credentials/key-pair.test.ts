@@ -1,5 +1,11 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { mkdtempDisposableSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
 import { expect, test } from 'vitest';
+import { bundleOptions } from '../../../dev/bundle.ts';
 import { attemptStamp } from '../../migration/attempt.ts';
 import { createKeyPair } from './key-pair.ts';
 
@@ -43,4 +49,13 @@ test('no two are alike', async () => {
   expect(new X509Certificate(one.certificate).serialNumber).not.toBe(
     new X509Certificate(other.certificate).serialNumber,
   );
+});
+
+test('bundled as it ships, it makes certificates too', async () => {
+  using folder = mkdtempDisposableSync(join(tmpdir(), 'vmferry-bundle-'));
+  const entryPoints = [fileURLToPath(new URL('key-pair.ts', import.meta.url))];
+  await build({ ...bundleOptions, entryPoints, outdir: folder.path });
+  const bundled = (await import(join(folder.path, 'key-pair.mjs'))) as { createKeyPair: typeof createKeyPair };
+  const { certificate } = await bundled.createKeyPair(stamp);
+  expect(new X509Certificate(certificate).checkHost(stamp)).toBe(stamp);
 });

@@ -28,7 +28,7 @@ export interface Validity {
  */
 export async function createKeyPair(name: string, validity: Validity = {}): Promise<KeyPair> {
   if (name.length > longestName) throw new RangeError(`${JSON.stringify(name)} is too long for a certificate`);
-  const x509 = await certificateLibrary();
+  const x509 = await import('./certificate-library.ts');
   const now = Date.now();
   const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
@@ -48,11 +48,4 @@ export async function createKeyPair(name: string, validity: Validity = {}): Prom
     certificate: `${certificate.toString('pem')}\n`,
     privateKey: KeyObject.from(keys.privateKey).export({ type: 'pkcs8', format: 'pem' }).toString(),
   };
-}
-
-/** Only when needed: it costs some 20 MiB, which an agent that migrates nothing shall not pay. */
-async function certificateLibrary() {
-  // One of its own libraries demands this of whoever uses it, and before.
-  await import('reflect-metadata');
-  return await import('@peculiar/x509');
 }

@@ -7,7 +7,7 @@ import { PassingFolder } from './passing-folder.ts';
 
 type Monitor = Pick<QmpConnection, 'execute'>;
 
-export class TracesLeft extends Error {
+class TracesLeft extends Error {
   override readonly name = 'TracesLeft';
   readonly code = 'TracesLeft';
 }
