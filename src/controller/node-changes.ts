@@ -8,7 +8,7 @@ import type { Informer } from '../kube/informer.ts';
  * @param what compared by identity; of a node that is not there it is that of undefined
  */
 export function onNodeChange(
-  nodes: Informer<Node>,
+  nodes: Pick<Informer<Node>, 'onChange'>,
   what: (node: Node | undefined) => string | boolean,
   handler: (nodeName: string) => void,
 ): void {

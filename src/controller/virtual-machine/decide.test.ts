@@ -20,11 +20,13 @@ interface Given extends VirtualMachineExample {
   /** Milliseconds since the scenario's epoch. */
   now?: number;
   lockHolderExists?: boolean;
+  placementFenced?: string;
 }
 
-function step({ pods = [], now = 0, lockHolderExists = true, ...vm }: Given): VirtualMachineStep {
+function step({ pods = [], now = 0, lockHolderExists = true, placementFenced, ...vm }: Given): VirtualMachineStep {
+  const evidence = placementFenced === undefined ? {} : { placementFenced };
   return virtualMachineStep(
-    theFacts({ virtualMachine: aVirtualMachine(vm), pods, now: epoch + now, lockHolderExists }),
+    theFacts({ virtualMachine: aVirtualMachine(vm), pods, now: epoch + now, lockHolderExists, ...evidence }),
   );
 }
 
@@ -411,6 +413,138 @@ describe('stop and delete', () => {
   });
 });
 
+describe('an end that only an operator can prove', () => {
+  const silent = aPod({ nodeReady: false, guestRunning: true });
+  const fenced = { ...silent, fenced: 'node node-a is out of service' };
+  const annotate = (uid: string) => ({ annotations: { 'vmferry.io/fenced': uid } });
+  const commands = ['kubectl taint node node-a', 'kubectl annotate vm web -n default --overwrite vmferry.io/fenced='];
+
+  test.each<[string, Given, string, string]>([
+    ['its node is not ready', { pods: [silent] }, 'Running', 'NodeNotReady'],
+    ['… and its pod is deleted', { pods: [{ ...silent, deleting: true }] }, 'Stopping', 'PodDeleted'],
+    ['… and it is to stop', { pods: [silent], spec: { powerState: 'Stopped' } }, 'Stopping', 'Stopping'],
+    ['its node has lost track of it', { pods: [aPod({ container: { state: 'lost' } })] }, 'Failed', 'ContainerLost'],
+    [
+      'its node has rejected its pod',
+      { pods: [aPod({ container: { state: 'unreported' }, rejection: 'OutOfcpu' })] },
+      'Failed',
+      'PodRejected',
+    ],
+    ['its pod was removed by force', { pods: [] }, 'Failed', 'PodVanished'],
+  ])('%s: the VM stays, and what would settle it is told', (_, given, phase, reason) => {
+    const result = step({ ...running, ...given, now: 7_000 });
+    expect(result.status).toMatchObject({ phase, placement });
+    expect(acts(result).filter((act) => act.startsWith('create') || act.startsWith('release'))).toEqual([]);
+    expect(condition(result, 'Ready')).toMatchObject({ reason, status: reason === 'Stopping' ? 'False' : 'Unknown' });
+    for (const command of commands) expect(result.status.message).toContain(command);
+    expect(result.status.message).toContain('vmferry.io/fenced=pod-1');
+  });
+
+  test('an earlier pod on a node that is not ready keeps the VM from starting, and what would settle it is told', () => {
+    const old = { ...silent, name: 'web-0', uid: 'old' };
+    expect(step({ pods: [old] }).status.message).toContain('vmferry.io/fenced=old');
+    expect(step({ pods: [{ ...old, nodeReady: true }] }).status.message).not.toContain('kubectl');
+    expect(acts(step({ pods: [{ ...old, fenced: 'it is' }] }))).toEqual(['releasePod web-0', 'createPod web-1']);
+  });
+
+  test.each<['Always' | 'OnFailure' | 'Never', string]>([
+    ['Always', 'Pending'],
+    ['OnFailure', 'Pending'],
+    ['Never', 'Failed'],
+  ])('fenced, it has ended as by a failure: restart policy %s', (restartPolicy, phase) => {
+    const given: Given = { ...running, spec: { restartPolicy } };
+    const message = 'The QEMU of pod web-1 counts as ended: node node-a is out of service.';
+    // Kubernetes deletes the pods of a node that is out of service.
+    const result = step({ ...given, pods: [{ ...fenced, deleting: true }] });
+    expect(result.status).toMatchObject({ phase, lastEnd: { podName: 'web-1', reason: 'NodeFenced', message } });
+    expect(result.status.lastEnd).not.toHaveProperty('exitCode');
+    expect(result.effects.filter(({ kind }) => kind === 'releasePod')).toEqual([
+      { kind: 'releasePod', pod: { name: 'web-1', uid: 'pod-1', resourceVersion: '10' }, force: true },
+    ]);
+    expect(told(result)).toEqual(['NodeFenced']);
+    const later = step({ ...given, pods: [], status: result.status, now: 3_600_000 });
+    expect(acts(later)).toEqual(phase === 'Pending' ? ['createPod web-2'] : []);
+
+    const vanished = step({ ...given, pods: [], placementFenced: 'node node-a is out of service' });
+    expect(vanished.status).toEqual(result.status);
+    expect(told(vanished)).toEqual(['NodeFenced']);
+  });
+
+  test('what its node has reported is the truth, and its pod is not taken from it', () => {
+    const result = step({ ...running, pods: [{ ...fenced, container: ended(0) }] });
+    expect(result.status.lastEnd).toMatchObject({ reason: 'GuestPoweredOff', exitCode: 0 });
+    expect(result.effects).toContainEqual(expect.objectContaining({ kind: 'releasePod', force: false }));
+  });
+
+  test.each<[string, Given]>([
+    ['stopped', { spec: { powerState: 'Stopped' } }],
+    ['deleted', { metadata: { deletionTimestamp: at(0) } }],
+  ])('a VM that is to be %s is, once its pod is fenced', (_, given) => {
+    for (const evidence of [{ pods: [fenced] }, { pods: [], placementFenced: 'it is' }]) {
+      const result = step({ ...running, ...given, ...evidence });
+      expect(result.status).toMatchObject({ phase: 'Stopped', lastEnd: { reason: 'StoppedOnRequest' } });
+      expect(acts(step({ ...running, ...given, status: result.status, pods: [] }))).toEqual(
+        given.metadata === undefined ? [] : ['removeFinalizer'],
+      );
+    }
+  });
+
+  test('an annotation that counts is remembered, and nothing is said of it after the pod is gone', () => {
+    const given: Given = { ...running, metadata: annotate('pod-1') };
+    const result = step({ ...given, pods: [fenced] });
+    expect(condition(result, 'FenceAccepted')).toMatchObject({ status: 'True', reason: 'PodFenced' });
+    const later = step({ ...given, pods: [], status: result.status, now: 1_000 });
+    expect(acts(later)).toEqual(['createPod web-2']);
+    expect(told(later)).not.toContain('FenceRefused');
+    expect(condition(later, 'FenceAccepted')).toEqual(condition(result, 'FenceAccepted'));
+    const removed = step({ ...running, pods: [], status: later.status });
+    expect(condition(removed, 'FenceAccepted')).toBeUndefined();
+  });
+
+  test.each<[string, Given, string]>([
+    ['of a pod that waits', { pods: [silent] }, 'it could be pod-1 (web-1)'],
+    ['of a pod that was removed by force', { pods: [] }, 'it could be pod-1 (web-1)'],
+    [
+      'of an earlier pod that waits',
+      { pods: [aPod(), { ...silent, name: 'web-0', uid: 'old' }] },
+      'it could be old (web-0)',
+    ],
+    ['when none waits', { pods: [aPod()] }, 'this VM has none'],
+  ])('a UID that is not that %s is refused, once', (_, pods, note) => {
+    const given: Given = { ...running, ...pods, metadata: annotate('typo') };
+    const result = step(given);
+    expect(result.effects).toContainEqual({
+      kind: 'tell',
+      type: 'Warning',
+      reason: 'FenceRefused',
+      note: expect.stringContaining(note),
+    });
+    expect(condition(result, 'FenceAccepted')).toMatchObject({ status: 'False', reason: 'FenceRefused' });
+    expect(acts(result).filter((act) => !act.startsWith('reportGuestRunning'))).toEqual([]);
+    const again = step({ ...given, status: result.status, now: 60_000 });
+    expect(told(again)).toEqual([]);
+    expect(again.status).toEqual(result.status);
+    expect(told(step({ ...given, status: result.status, metadata: annotate('another') }))).toEqual(['FenceRefused']);
+  });
+
+  test('the UID of a pod on which its node reports is refused until that node is not ready', () => {
+    const given: Given = { ...running, metadata: annotate('pod-1') };
+    const refused = step(given);
+    expect(condition(refused, 'FenceAccepted')?.message).toContain('make sure that the node is off');
+    const accepted = step({ ...given, status: refused.status, pods: [fenced] });
+    expect(accepted.status.lastEnd?.reason).toBe('NodeFenced');
+    expect(condition(accepted, 'FenceAccepted')?.status).toBe('True');
+  });
+
+  test('while a migration holds the lock, an annotation is answered and nothing is done', () => {
+    const status = { ...running.status, migration: { name: 'web-1', uid: 'm' } };
+    const result = step({ status, pods: [fenced], metadata: annotate('pod-1') });
+    expect(result.effects).toEqual([]);
+    expect(condition(result, 'FenceAccepted')?.status).toBe('True');
+    expect(told(step({ status, pods: [silent], metadata: annotate('typo') }))).toEqual(['FenceRefused']);
+  });
+});
+
 describe('while a migration holds the lock', () => {
   const migration = { name: 'web-1', uid: 'm' };
   const locked: Given = { ...running, status: { ...running.status, migration } };
@@ -447,9 +581,10 @@ describe('while a migration holds the lock', () => {
     expect(acts(step({ status, pods: [source, target] }))).toEqual(['reportGuestRunning web-m-1 true']);
   });
 
-  test('a lock of a migration that is gone is released only when none of its pods is left', () => {
+  test('a lock of a migration that is gone is released only when none of its pods may have a QEMU', () => {
     const orphaned = { ...locked, lockHolderExists: false };
     expect(step({ ...orphaned, pods: [source, target] }).status.migration).toEqual(migration);
+    expect(step({ ...orphaned, pods: [source, { ...target, container: ended(0) }] }).status.migration).toBeUndefined();
     const released = step({ ...orphaned, pods: [source] });
     expect(released.status.migration).toBeUndefined();
     expect(released.effects).toEqual([]);

@@ -35,6 +35,6 @@ export function readinessGates(
 }
 
 function change(pod: PodFacts, running: boolean): VirtualMachineEffect[] {
-  const alive = pod.container.state === 'running' && !pod.deleting;
+  const alive = pod.container.state === 'running' && !pod.deleting && !isGone(pod);
   return alive && pod.guestRunning !== running ? [{ kind: 'reportGuestRunning', pod: referenceTo(pod), running }] : [];
 }

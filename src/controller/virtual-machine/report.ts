@@ -42,7 +42,7 @@ export function report(facts: VirtualMachineFacts, status: Status, standing: Sta
     phase: standing.phase,
     ...(standing.message === '' ? {} : { message: keptTail(standing.message, 1024) }),
     observedGeneration: virtualMachine.metadata.generation,
-    conditions: [...before.filter(({ type }) => !(type in judged)), ...conditions],
+    conditions: [...conditions, ...before.filter(({ type }) => !(type in judged))],
   };
 }
 
