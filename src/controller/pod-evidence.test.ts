@@ -46,6 +46,13 @@ test.each<[string, Pod, boolean, string | undefined, 'gone' | 'unproven' | 'awai
   ],
   ['a pod that its node has rejected', aPod({ phase: 'Failed', reason: 'OutOfcpu' }), true, undefined, 'unproven'],
   ['the same, annotated', aPod({ phase: 'Failed', reason: 'OutOfcpu' }), true, 'pod-1', 'gone'],
+  [
+    'a container that runs in a pod that the garbage collector has called failed',
+    aPod({ ...runs, phase: 'Failed' }),
+    true,
+    'pod-1',
+    'awaited',
+  ],
   ['a pod that is not bound', aPod({}, { nodeName: '' }), true, undefined, 'awaited'],
   ['the same, annotated, which may still be bound', aPod({}, { nodeName: '' }), true, 'pod-1', 'awaited'],
   ['a pod that cannot be bound any more', aPod({}, { nodeName: '', deleting: true }), true, undefined, 'gone'],

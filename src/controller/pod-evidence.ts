@@ -29,8 +29,8 @@ export interface PodEvidence {
   readonly held: boolean;
   readonly container: ContainerFacts;
   /**
-   * Why the node's runtime gave the pod up as a whole, when it did so without a word on the container. That is no proof: a
-   * restarted kubelet looks again at the pods that already run there, and may reject one while its container lives.
+   * Why the node's runtime gave the pod up as a whole, when it did so without a word on the container. That is no proof: a kubelet
+   * that was restarted admits its pods anew, and what it writes of one that it rejects then has no container, although that runs.
    */
   readonly rejection?: string;
   /** What proves the end of its QEMU although its node has not reported it. */
@@ -47,9 +47,11 @@ export function podEvidence(
   const nodeName = pod.spec.nodeName || undefined;
   const node = nodeName === undefined ? undefined : context.nodes.cache.get(nodeName);
   const container = containerFacts(pod);
-  const ended = container.state === 'terminated' || container.state === 'lost';
-  const rejection = pod.status?.phase === 'Failed' && !ended ? sentence(pod.status) : undefined;
-  const reportedAlive = !ended && rejection === undefined;
+  const neverReported = container.state === 'unreported' || container.state === 'waiting';
+  // The pod garbage collector writes this phase, too, also over a container that runs.
+  const rejection =
+    pod.status?.phase === 'Failed' && neverReported ? sentence(pod.status) || 'no reason given' : undefined;
+  const reportedAlive = container.state === 'running' || (neverReported && rejection === undefined);
   // A pod that is not bound has no QEMU, and may still be bound to a node that starts one.
   const fenced =
     nodeName === undefined ? undefined : fencedBy({ podUID, nodeName, reportedAlive, node, fencedUID: fencedUID(vm) });
