@@ -106,13 +106,13 @@ function locked({ facts, status }: Scene, lock: NonNullable<Status['migration']>
 }
 
 /**
- * Whether a lock may be released without a word of its migration: the object is gone, and so is the QEMU of every pod it made (but
- * for one that has become the VM's own), so that nothing of it can act any more.
+ * Whether a lock may be released without a word of its migration: the object is gone, and so is every pod it made (but for one
+ * that has become the VM's own), so that nothing of it can act any more.
  */
 export function orphanedLockIsHarmless(facts: VirtualMachineFacts, lock: { uid: string }): boolean {
   if (facts.lockHolderExists) return false;
   const owner = facts.virtualMachine.status?.placement?.podUID;
-  return !facts.pods.some((pod) => pod.migrationUID === lock.uid && pod.uid !== owner && !isGone(pod));
+  return !facts.pods.some(({ migrationUID, uid }) => migrationUID === lock.uid && uid !== owner);
 }
 
 /** Nobody may run the VM: let it go, leave it down, or start it. */
