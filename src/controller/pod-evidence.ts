@@ -5,7 +5,7 @@ import type { Pod } from '../kube/core-resources.ts';
 import type { ControllerContext } from './context.ts';
 import { fencedBy, isReady } from './fencing.ts';
 
-export type ContainerFacts =
+type ContainerFacts =
   | { readonly state: 'unreported' }
   | { readonly state: 'waiting'; readonly message: string }
   | { readonly state: 'running' }

@@ -1,5 +1,6 @@
 /** A node without a runtime: the scheduler binds pods to it, and the test says what became of their containers. */
 import { randomUUID } from 'node:crypto';
+import { outOfServiceTaint } from '../../src/api/labels.ts';
 import type { VirtualMachine } from '../../src/api/objects.ts';
 import { virtualMachines } from '../../src/api/objects.ts';
 import type { KubeClient } from '../../src/kube/client.ts';
@@ -16,6 +17,10 @@ export interface PretendNode {
   ended(podName: string, exitCode: number, message?: string): Promise<void>;
   /** As the agent of this node: what its QEMU says. */
   guestOf(vmName: string, guest: { runState: string; running: boolean; blockers?: string[] }): Promise<void>;
+  /** Is not ready any more, as Kubernetes sees a node that it hears nothing of. */
+  fallsSilent(): Promise<void>;
+  /** An operator says that it is off. */
+  isTainted(): Promise<void>;
 }
 
 /** @param label every node has it; a VM that selects it is scheduled only here */
@@ -24,8 +29,8 @@ export async function pretendNode(client: KubeClient, name: string): Promise<Pre
   const resources = { cpu: '16', memory: '64Gi', pods: '100' };
   const now = new Date().toISOString();
   const ready = { type: 'Ready', status: 'True', reason: 'Pretends', lastHeartbeatTime: now, lastTransitionTime: now };
-  const status = { capacity: resources, allocatable: resources, conditions: [ready] };
-  await client.mergePatch(nodes, { name }, { status }, { subresource: 'status' });
+  const say = (status: object) => client.mergePatch(nodes, { name }, { status }, { subresource: 'status' });
+  await say({ capacity: resources, allocatable: resources, conditions: [ready] });
   // Every node is born with the taint not-ready; what makes it ready is not this test's matter.
   await client.mergePatch(nodes, { name }, { spec: { taints: null } });
 
@@ -54,6 +59,13 @@ export async function pretendNode(client: KubeClient, name: string): Promise<Pre
       // The node has the last word on a deletion that came while the container still ran.
       if (pod.metadata.deletionTimestamp === undefined) return;
       await client.delete(pods, { namespace: 'default', name: podName }, { gracePeriodSeconds: 0 });
+    },
+    async fallsSilent() {
+      await say({ conditions: [{ ...ready, status: 'Unknown', reason: 'NodeStatusUnknown' }] });
+    },
+    async isTainted() {
+      const taint = { key: outOfServiceTaint, value: 'nodeshutdown', effect: 'NoExecute' };
+      await client.mergePatch(nodes, { name }, { spec: { taints: [taint] } });
     },
     async guestOf(vmName, guest) {
       const reference = { namespace: 'default', name: vmName };

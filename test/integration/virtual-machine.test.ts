@@ -1,6 +1,6 @@
 /** The VM reconciler against a real API server, scheduler and garbage collector; the test is the node and its agent. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { finalizers, guestRunningCondition } from '../../src/api/labels.ts';
+import { annotations, finalizers, guestRunningCondition } from '../../src/api/labels.ts';
 import { type VirtualMachine, virtualMachines } from '../../src/api/objects.ts';
 import { type ControllerContext, createContext, informersOf } from '../../src/controller/context.ts';
 import { createVirtualMachineController } from '../../src/controller/virtual-machine/reconciler.ts';
@@ -97,6 +97,13 @@ async function comesToRun(name: string, node: PretendNode, generation: number): 
   await node.runs(`${name}-${generation}`);
   await node.guestOf(name, { runState: 'running', running: true });
   await inPhase(name, 'Running');
+}
+
+/** Reasons of the events about a VM. */
+async function eventsOf(name: string): Promise<string[]> {
+  const selector = `--field-selector=regarding.name=${name}`;
+  const reasons = ['-o', 'jsonpath={.items[*].reason}'];
+  return (await cluster.kubectl('get', 'events.events.k8s.io', selector, ...reasons)).split(' ');
 }
 
 function condition(vm: VirtualMachine, type: string) {
@@ -196,14 +203,8 @@ describe('an end that nobody asked for', () => {
     });
     expect((await podsOf(name)).map(({ metadata }) => metadata.name)).toEqual([`${name}-2`]);
     const events = await until('the end and the restart are told', deadline, async () => {
-      const told = await cluster.kubectl(
-        'get',
-        'events.events.k8s.io',
-        `--field-selector=regarding.name=${name}`,
-        '-o',
-        'jsonpath={.items[*].reason}',
-      );
-      return told.includes('Restarting') ? told.split(' ') : undefined;
+      const told = await eventsOf(name);
+      return told.includes('Restarting') ? told : undefined;
     });
     expect(events.toSorted()).toEqual(['QemuFailed', 'Restarting', 'Starting']);
   });
@@ -248,6 +249,54 @@ describe('an end that nobody asked for', () => {
     const vm = await inPhase(name, 'Failed');
     expect(condition(vm, 'Ready')).toMatchObject({ status: 'Unknown', reason: 'ContainerLost' });
     expect(vm.status?.placement?.podName).toBe(podName);
+  });
+});
+
+describe('an end that only an operator can prove', () => {
+  const onlyPodIs = (name: string, ...names: string[]) =>
+    until(`the pods of ${name} are ${names}`, deadline, async () =>
+      (await podsOf(name)).map(({ metadata }) => metadata.name).join() === names.join() ? true : undefined,
+    );
+
+  test('the annotation counts once the node is not ready, and takes the pod away without it', async () => {
+    const { name, node, podName } = await aRunningVirtualMachine();
+    const uid = (await podNamed(podName)).metadata.uid ?? '';
+    const fence = { metadata: { annotations: { [annotations.fenced]: uid } } };
+    await client.mergePatch(virtualMachines, { namespace, name }, fence);
+    const refused = await untilVm(name, 'has an answer', (vm) => condition(vm, 'FenceAccepted') !== undefined);
+    expect(condition(refused, 'FenceAccepted')).toMatchObject({ status: 'False', reason: 'FenceRefused' });
+    expect(refused.status?.placement?.podUID).toBe(uid);
+    await node.fallsSilent();
+    await onlyPodIs(name, `${name}-2`);
+    const { status } = await read(name);
+    expect(status).toMatchObject({ restarts: 1, lastEnd: { podName, reason: 'NodeFenced' } });
+    expect(status?.lastEnd?.message).toContain(uid);
+    const told = await until('it is told', deadline, async () => {
+      const events = await eventsOf(name);
+      return events.includes('Restarting') ? events : undefined;
+    });
+    expect(told.toSorted()).toEqual(['FenceRefused', 'NodeFenced', 'Restarting', 'Starting']);
+  });
+
+  test('the taint takes away a pod whose deletion its node will never finish', async () => {
+    const { name, node, podName } = await aRunningVirtualMachine();
+    await client.delete(pods, { namespace, name: podName });
+    await node.fallsSilent();
+    const vm = await untilVm(name, 'says what would settle it', ({ status }) => status?.message?.includes('kubectl'));
+    expect(vm.status?.placement?.podName).toBe(podName);
+    await node.isTainted();
+    await onlyPodIs(name, `${name}-2`);
+    expect((await read(name)).status?.lastEnd?.reason).toBe('NodeFenced');
+  });
+
+  test('the taint lets go of the pod of a VM that was removed by force', async () => {
+    const { name, node, podName } = await aRunningVirtualMachine();
+    await client.mergePatch(virtualMachines, { namespace, name }, { metadata: { finalizers: [] } });
+    await client.delete(virtualMachines, { namespace, name });
+    await client.delete(pods, { namespace, name: podName });
+    await node.fallsSilent();
+    await node.isTainted();
+    await onlyPodIs(name);
   });
 });
 
