@@ -47,3 +47,16 @@ export const migrationReasons = {
 } as const;
 
 export type MigrationReason = keyof typeof migrationReasons;
+
+/** Reasons of the target's node or of the way there: another node may do. All others are of the VM, or somebody's wish. */
+export const reasonsOfTheTarget: ReadonlySet<MigrationReason> = new Set([
+  'PreflightFailed',
+  'TargetFailed',
+  'TargetNotReady',
+  'TransferFailed',
+  'TransferStuckInSetup',
+  'TransferStalled',
+  'TargetNotAnswering',
+  'HandoverPathLost',
+  'TargetLost',
+]);

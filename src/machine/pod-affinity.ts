@@ -23,7 +23,8 @@ export interface PodAffinity {
 interface Placement {
   readonly virtualMachineName: string;
   readonly nodeName: string | undefined;
-  readonly avoidNode: string | undefined;
+  /** Nodes that it must not be placed on. */
+  readonly avoidNodes: readonly string[];
   /** Labels that the node must carry beside those of the pod's own node selector. */
   readonly nodeLabels: Readonly<Record<string, string>>;
 }
@@ -32,10 +33,11 @@ interface Placement {
  * Where a VM's pod may go. A node is asked for by its name as an affinity, never as `spec.nodeName`: the scheduler then still sees
  * to taints and room. Never beside another pod of the VM: both would fight for the same files, and a move must be one.
  */
-export function affinityOf({ virtualMachineName, nodeName, avoidNode, nodeLabels }: Placement): PodAffinity {
+export function affinityOf({ virtualMachineName, nodeName, avoidNodes, nodeLabels }: Placement): PodAffinity {
   const matchFields: NodeRequirement[] = [
     ...(nodeName === undefined ? [] : [named('In', nodeName)]),
-    ...(avoidNode === undefined ? [] : [named('NotIn', avoidNode)]),
+    // The API takes one name in each.
+    ...avoidNodes.map((name) => named('NotIn', name)),
   ];
   const matchExpressions = Object.entries(nodeLabels).map(
     ([key, value]): NodeRequirement => ({ key, operator: 'In', values: [value] }),

@@ -18,11 +18,11 @@ export interface VirtualMachinePodOptions {
   /** `start` boots the guest; `target` waits for a migration. */
   readonly role: 'start' | 'target';
   readonly qemuImage: string;
-  readonly migration?: { readonly uid: string; readonly attempt: number };
+  readonly migration?: { readonly name: string; readonly uid: string; readonly attempt: number };
   /** Where the migration wants it. */
   readonly target?: { readonly nodeName?: string; readonly nodeSelector?: Record<string, string> };
-  /** A node that it must not be placed on. */
-  readonly avoidNode?: string;
+  /** Nodes that it must not be placed on. */
+  readonly avoidNodes?: readonly string[];
   /** Whether the guest of a `start` pod stands still until it is continued. */
   readonly paused: boolean;
 }
@@ -129,7 +129,11 @@ export function virtualMachinePod(options: VirtualMachinePodOptions): Pod {
         [labels.role]: role,
         ...(migration === undefined
           ? {}
-          : { [labels.migration]: migration.uid, [labels.attempt]: String(migration.attempt) }),
+          : {
+              [labels.migration]: migration.uid,
+              [labels.migrationName]: migration.name,
+              [labels.attempt]: String(migration.attempt),
+            }),
       },
       annotations: { [annotations.hardwareHash]: hardware.hash },
       finalizers: [finalizers.guest],
@@ -161,7 +165,7 @@ export function virtualMachinePod(options: VirtualMachinePodOptions): Pod {
       affinity: affinityOf({
         virtualMachineName: vm.name,
         nodeName: target?.nodeName,
-        avoidNode: options.avoidNode,
+        avoidNodes: options.avoidNodes ?? [],
         nodeLabels: target?.nodeSelector ?? {},
       }),
       containers: [container(options)],

@@ -41,9 +41,15 @@ export function attemptFiles(migrationUID: string, attempt: number) {
     told: of('told'),
     /** Source: the attempt has been given up; `migrate` will not be issued for it. Holds the reason. */
     aborted: of('aborted'),
+    /** Source: nothing of the given-up attempt is left in QEMU. */
+    tidied: of('tidied'),
+    /** Both: the migration object as it was last seen, for an agent that comes back while the API server is away. */
+    object: of('object'),
+    /** Target: the source's agent has told directly; holds what it said. */
+    heard: of('heard'),
     /** Target: `cont` has been sent or is about to be. */
     continued: of('continued'),
-    /** Target: this QEMU will never be continued. */
+    /** Target: this QEMU will never be continued. Holds the reason, if there is one. */
     refused: of('refused'),
   };
 }

@@ -15,10 +15,20 @@ export type PodFacts =
       held: boolean;
       /** Since when the scheduler says that it finds no node (milliseconds since the epoch), and its sentence. */
       unschedulable?: { since: number; message: string };
-      /** Set by the kubelet or the node runtime for exactly this pod; the only proof that its QEMU has ended. */
+      /** Set by the kubelet or the node runtime for exactly this pod: its QEMU has ended, and how. */
       terminated?: { exitCode: number; message?: string };
+      /** Whoever fenced its node has said so, in these words: its QEMU has ended, and nobody knows how. */
+      fenced?: string;
       running: boolean;
     };
+
+/** An agent as the controller has heard of it: milliseconds since the epoch by the controller's own clock. */
+export interface AgentPresence {
+  /** Since when it has been heard without a break, by this controller and over this API server. */
+  since: number;
+  /** When it was last heard. */
+  seenAt: number;
+}
 
 export interface ControllerFacts {
   /** Milliseconds since the epoch. */
@@ -29,18 +39,28 @@ export interface ControllerFacts {
   sourcePod: PodFacts;
   /** The pod that this attempt has created. */
   targetPod: PodFacts;
+  /** Pods that earlier attempts have created and that are still there. */
+  debts: PodFacts[];
+  /** The agents of the two nodes; absent: never heard of. */
+  agents: { source?: AgentPresence; target?: AgentPresence };
+}
+
+export interface PodReference {
+  name: string;
+  uid: string;
+  resourceVersion: string;
 }
 
 export type ControllerEffect =
   | { kind: 'addFinalizer' }
   | { kind: 'lockVirtualMachine' }
-  | { kind: 'createTargetPod'; attempt: number; avoidNode: string }
+  | { kind: 'createTargetPod'; attempt: number; avoidNodes: string[] }
   /** By compare-and-swap on the VirtualMachine; from the source pod to the target pod. */
   | { kind: 'moveOwnership'; fromPodUID: string; to: { nodeName: string; podName: string; podUID: string } }
   /** Preconditions: UID and resourceVersion, so that a pod that has changed meanwhile is judged again. */
-  | { kind: 'deletePod'; pod: { name: string; uid: string; resourceVersion: string } }
+  | { kind: 'deletePod'; pod: PodReference }
   /** Only for a pod whose QEMU is proven gone, or that was never placed on a node. */
-  | { kind: 'releasePod'; pod: { name: string; uid: string; resourceVersion: string } }
+  | { kind: 'releasePod'; pod: PodReference }
   | { kind: 'unlockVirtualMachine'; result: 'Succeeded' | 'Failed' | 'Cancelled' }
   | { kind: 'removeFinalizer' };
 
@@ -54,3 +74,8 @@ export interface ControllerStep {
 export type Decision = Omit<ControllerStep, 'status'>;
 export const nothing: Decision = { effects: [] };
 export const one = (effect: ControllerEffect): Decision => ({ effects: [effect] });
+
+/** No QEMU of this pod runs or ever will. A pod in deletion is not placed any more, so one without a node then never had one. */
+export function isGone(pod: Extract<PodFacts, { exists: true }>): boolean {
+  return pod.terminated !== undefined || pod.fenced !== undefined || (pod.nodeName === undefined && pod.deleting);
+}

@@ -4,20 +4,16 @@
  */
 import { finalizers } from '../api/labels.ts';
 import { isTerminal } from '../api/phases.ts';
-import {
-  type ControllerFacts,
-  type ControllerStep,
-  type Decision,
-  nothing,
-  one,
-  type PodFacts,
-} from './controller-facts.ts';
-import { sourceSide, type TargetVerdict, targetSide } from './evidence.ts';
+import type { Cause } from './cause.ts';
+import { type ControllerFacts, type ControllerStep, type Decision, nothing, one } from './controller-facts.ts';
+import { isSilent } from './deadlines.ts';
+import { sourceSide, sourceWord, targetSide, targetWord } from './evidence.ts';
 import { limits } from './limits.ts';
 import { obstacle, wish } from './obstacles.ts';
-import { ownershipMoves, rollBack, runsWhere, settle, sourceEnded } from './outcome.ts';
+import { moveOwnership, neverSpeaks, rollBack, settle, sourceEnded, whyTheSourceEnded } from './outcome.ts';
+import { type Outcome, outcomes, sourceStanding, targetStanding } from './outcome-table.ts';
 import { Report } from './report.ts';
-import type { Cause } from './source-step.ts';
+import { runsWhere, whatSettlesIt } from './where.ts';
 
 export function controllerStep(facts: ControllerFacts): ControllerStep {
   const report = new Report(facts.migration, facts.now);
@@ -75,86 +71,182 @@ function accept(facts: ControllerFacts, report: Report, deleting: boolean): Deci
   if (lock === undefined) return one({ kind: 'lockVirtualMachine' });
   report.begin({ node: placement.nodeName, pod: { name: placement.podName ?? '', uid: placement.podUID } });
   report.phase('Scheduling', { reason: 'Scheduling', message: `A target pod is being placed. ${runsWhere(facts)}` });
-  return one({ kind: 'createTargetPod', attempt: 1, avoidNode: placement.nodeName });
+  return createTarget(facts, report);
 }
 
-/** The attempt is under way. What the agents have said comes first, then what its owner wants, then the next step forward. */
+type Handler = (facts: ControllerFacts, report: Report, deleting: boolean) => Decision;
+
+const handlers: Record<Outcome, Handler> = {
+  Proceed: proceed,
+  RollBack: (facts, report) => rollBack(facts, report, whyTheSourceKeepsIt(report)),
+  AwaitTarget: awaitTarget,
+  AwaitTargetWord: awaitTargetWord,
+  AwaitSource: awaitSource,
+  AwaitSourceWord: awaitSourceWord,
+  Move: (facts, report) => moveOwnership(facts, report, 'TookOver'),
+  DownAtTarget: (facts, report) => moveOwnership(facts, report, 'Lost'),
+  DownAtSource: sourceEnded,
+  Contradiction: contradiction,
+};
+
+/** The attempt is under way: what both sides have said for good decides. */
 function follow(facts: ControllerFacts, report: Report, deleting: boolean): Decision {
-  const { sourcePod, targetPod } = facts;
-  const status = report.current;
-  const source = sourceSide(status);
-  const target = targetSide(status);
-  report.copyDowntime(source?.downtimeMilliseconds);
+  const { current } = report;
+  report.copyDowntime(sourceSide(current)?.downtimeMilliseconds);
+  const source = sourceStanding(sourceWord(current), facts.sourcePod);
+  const target = targetStanding(targetWord(current), facts.targetPod);
+  const handedOver = source === 'Told' || source === 'ToldAndEnded' || target === 'TookOver';
+  if (handedOver && wish(facts, deleting) !== undefined) report.rejectCancel();
+  return handlers[outcomes[source][target]](facts, report, deleting);
+}
 
-  if (source?.verdict === 'Completed' && wish(facts, deleting) !== undefined) report.rejectCancel();
-  if (source?.verdict === 'Completed' && (target?.verdict === 'TookOver' || target?.verdict === 'Lost')) {
-    return ownershipMoves(facts, report, target.verdict);
-  }
-  if (source?.verdict === 'Resumed') {
-    return rollBack(facts, report, {
-      reason: 'TargetLost',
-      message: source.message ?? 'The target QEMU ended before it had run the guest.',
-    });
-  }
-  const sourceHasEnded = sourcePod.exists && sourcePod.terminated !== undefined;
-  // Both copies are gone: the source cannot be continued any more, or has been and ended before it could say so.
-  if (source?.verdict === 'Completed' && target?.verdict !== undefined && sourceHasEnded)
-    return sourceEnded(facts, report);
-  if (source?.verdict === 'Completed') {
-    // On clocks that are far apart it is shown at once.
-    const wait = Date.parse(source.verdictAt ?? '') + limits.switchoverShown - facts.now;
-    if (wait > 0 && wait <= limits.switchoverShown) return { effects: [], lookAgainAfter: wait };
-    return switchingOver(facts, report, target?.verdict);
-  }
-  if (source?.verdict === 'Aborted') {
-    const cause = { reason: source.reason ?? 'TransferFailed', message: source.message ?? '' } as Cause;
-    return rollBack(facts, report, cause);
-  }
-  // A pod object that is missing proves nothing: only the agent or the node itself can say that QEMU has ended.
-  if (source?.verdict === 'Gone' || sourceHasEnded) return sourceEnded(facts, report);
-  if (status.abort !== undefined) return nothing;
-
+/** What its owner wants, what stands in the way, and then the next step forward. */
+function proceed(facts: ControllerFacts, report: Report, deleting: boolean): Decision {
+  const { abort } = report.current;
+  if (abort?.attempt === report.current.attempt) return awaitAbort(facts, report, abort as Cause);
   const unwanted = wish(facts, deleting) ?? obstacle(facts);
   if (unwanted !== undefined) return giveUp(facts, report, unwanted);
-  return forward(facts, report, targetPod);
+  return forward(facts, report);
 }
 
 function giveUp(facts: ControllerFacts, report: Report, cause: Cause): Decision {
-  if (cause.reason === 'PreflightFailed') report.condition('PreflightPassed', 'False', cause.reason, cause.message);
+  if (cause.reason === 'PreflightFailed' || cause.reason === 'NotMigratable')
+    report.condition('PreflightPassed', 'False', cause.reason, cause.message);
   report.abort(cause);
-  const waiting = `The agent on ${report.current.sourceNode} has yet to confirm that the guest is back as it was.`;
-  return report.phase('RollingBack', {
-    reason: cause.reason,
-    message: `${cause.message} ${waiting} ${runsWhere(facts)}`,
-  });
+  return awaitAbort(facts, report, cause);
+}
+
+/** The source's agent decides; but what was never approved was never sent, and needs nobody's word. */
+function awaitAbort(facts: ControllerFacts, report: Report, cause: Cause): Decision {
+  const { plan, sourceNode = '', sourcePod } = report.current;
+  if (plan === undefined) return rollBack(facts, report, cause);
+  const waiting = `The agent on ${sourceNode} has yet to confirm that the guest is back as it was.`;
+  const message = `${cause.message} ${waiting} ${runsWhere(facts)}`;
+  return (
+    needsAttention(facts, report, 'source', 'SourceSilent', {
+      what: `${cause.message} Nobody speaks for ${sourceNode}, where vm/${facts.migration.spec.virtualMachineName} ran last and may run still.`,
+      settled: whatSettlesIt(sourceNode, facts.migration.spec.virtualMachineName, sourcePod?.uid ?? ''),
+    }) ?? watch(report.phase('RollingBack', { reason: cause.reason, message }))
+  );
+}
+
+function whyTheSourceKeepsIt({ current }: Report): Cause {
+  const { verdict, reason, message } = sourceSide(current) ?? {};
+  return verdict === 'Resumed'
+    ? { reason: 'TargetLost', message: message ?? 'The target QEMU ended before it had run the guest.' }
+    : ({ reason: reason ?? 'TransferFailed', message: message ?? '' } as Cause);
 }
 
 /** The source has told, and the target has yet to answer. */
-function switchingOver(facts: ControllerFacts, report: Report, targetVerdict: TargetVerdict | undefined): Decision {
-  const { sourceNode, targetNode } = report.current;
-  const waitsFor =
-    targetVerdict === undefined
-      ? `The guest stands still until the agent on ${targetNode} has continued it there.`
-      : `The target has never run it; the guest stands still until the agent on ${sourceNode} has continued it there.`;
-  report.phase('SwitchingOver', { reason: 'SwitchingOver', message: `The source has sent everything. ${waitsFor}` });
-  if (targetVerdict !== undefined || !facts.targetPod.exists || facts.targetPod.terminated === undefined)
-    return nothing;
-  // The node says that the target has ended, and nobody can say any more whether the guest had run there.
-  const wait = report.phaseEnteredAt() + limits.agentSpeaks - facts.now;
-  return wait > 0 ? { effects: [], lookAgainAfter: wait } : ownershipMoves(facts, report, 'Lost');
+function awaitTarget(facts: ControllerFacts, report: Report): Decision {
+  const told = Date.parse(sourceSide(report.current)?.verdictAt ?? '');
+  // On clocks that are far apart it is shown at once.
+  const wait = told + limits.switchoverShown - facts.now;
+  if (wait > 0 && wait <= limits.switchoverShown) return { effects: [], lookAgainAfter: wait };
+  const { targetNode = '' } = report.current;
+  return switchingOver(
+    facts,
+    report,
+    `The guest stands still until the agent on ${targetNode} has continued it there.`,
+  );
+}
+
+function awaitTargetWord(facts: ControllerFacts, report: Report): Decision {
+  const { targetNode = '' } = report.current;
+  const waiting = `The target QEMU has ended; the agent on ${targetNode} has yet to say whether it had run the guest.`;
+  const decision = switchingOver(facts, report, waiting);
+  const late = neverSpeaks(facts.targetPod, facts.agents.target, report.phaseEnteredAt(), facts.now);
+  return late ? moveOwnership(facts, report, 'Lost') : decision;
+}
+
+function switchingOver(facts: ControllerFacts, report: Report, waiting: string): Decision {
+  const { targetNode = '', targetPod } = report.current;
+  const { virtualMachineName } = facts.migration.spec;
+  return (
+    needsAttention(facts, report, 'target', 'TargetSilent', {
+      what: `vm/${virtualMachineName} was handed over to ${targetNode}, and nobody speaks for that node: it may run there, or stand still.`,
+      settled: `${whatSettlesIt(targetNode, virtualMachineName, targetPod?.uid ?? '')} The VM is then started again from its disks.`,
+    }) ??
+    watch(
+      report.phase('SwitchingOver', { reason: 'SwitchingOver', message: `The source has sent everything. ${waiting}` }),
+    )
+  );
+}
+
+function awaitSource(facts: ControllerFacts, report: Report): Decision {
+  const { sourceNode = '', sourcePod } = report.current;
+  const { virtualMachineName } = facts.migration.spec;
+  const message = `The target has never run the guest; it stands still until the agent on ${sourceNode} has continued it there.`;
+  return (
+    needsAttention(facts, report, 'source', 'SourceSilent', {
+      what: `The target has never run vm/${virtualMachineName}; it stands still on ${sourceNode}, and nobody speaks for that node.`,
+      settled: whatSettlesIt(sourceNode, virtualMachineName, sourcePod?.uid ?? ''),
+    }) ?? watch(report.phase('SwitchingOver', { reason: 'SwitchingOver', message }))
+  );
+}
+
+/** The node tells that the source's QEMU ended, not what its agent had told before: the target's copy may be the newest there is. */
+function awaitSourceWord(facts: ControllerFacts, report: Report): Decision {
+  const { plan, abort, sourceNode = '', sourcePod } = report.current;
+  if (plan === undefined || abort?.sourceGone) return sourceEnded(facts, report);
+  const cause = whyTheSourceEnded(facts, report);
+  const { virtualMachineName } = facts.migration.spec;
+  const message = `${cause.message} Its agent has yet to say whether the guest had been handed over.`;
+  const decision =
+    needsAttention(facts, report, 'source', 'SourceSilent', {
+      what: `${cause.message} Nobody speaks for ${sourceNode}, so that it is not known whether vm/${virtualMachineName} had been handed over; it is down.`,
+      settled: whatSettlesIt(sourceNode, virtualMachineName, sourcePod?.uid ?? ''),
+    }) ?? watch(report.phase('RollingBack', { reason: cause.reason, message }));
+  const late = neverSpeaks(facts.sourcePod, facts.agents.source, report.phaseEnteredAt(), facts.now);
+  return late ? sourceEnded(facts, report) : decision;
+}
+
+function contradiction(facts: ControllerFacts, report: Report): Decision {
+  const message =
+    'Source and target both say that they ran the guest, which cannot be. The target is stopped, and nothing else is touched. ' +
+    `Look at both QEMUs before anything else, keep the logs of both agents, and report it. ${runsWhere(facts)}`;
+  return report.phase('NeedsAttention', { reason: 'TargetSilent', message });
+}
+
+/**
+ * The agent of that side is silent, and only it (or whoever fences its node) can say what has to be known. Nothing is touched.
+ * @returns nothing when the agent is there.
+ */
+function needsAttention(
+  facts: ControllerFacts,
+  report: Report,
+  side: 'source' | 'target',
+  reason: 'SourceSilent' | 'TargetSilent',
+  { what, settled }: { what: string; settled: string },
+): Decision | undefined {
+  const agent = facts.agents[side];
+  const waitsAlready = report.current.phase === 'NeedsAttention';
+  const begunAt = waitsAlready ? (agent?.seenAt ?? 0) : report.phaseEnteredAt();
+  if (!isSilent(agent, begunAt, facts.now)) return undefined;
+  return watch(report.phase('NeedsAttention', { reason, message: `${what} ${settled}` }));
+}
+
+/** Agents fall silent without a change of any object. */
+function watch(decision: Decision): Decision {
+  return { ...decision, lookAgainAfter: limits.agentSilent / 3 };
+}
+
+function createTarget(facts: ControllerFacts, { current }: Report): Decision {
+  const failed = (current.attempts ?? []).flatMap(({ targetNode }) => targetNode ?? []);
+  const elsewhere = facts.migration.spec.target?.nodeName === undefined ? failed : [];
+  const avoidNodes = [...new Set([current.sourceNode ?? '', ...elsewhere])];
+  return one({ kind: 'createTargetPod', attempt: current.attempt ?? 1, avoidNodes });
 }
 
 /** Scheduling → Checking → Preparing → Transferring. */
-function forward(facts: ControllerFacts, report: Report, targetPod: PodFacts): Decision {
-  const { migration, now } = facts;
+function forward(facts: ControllerFacts, report: Report): Decision {
+  const { migration, now, targetPod } = facts;
   const status = report.current;
-  if (status.plan !== undefined) return nothing;
-  if (!targetPod.exists) {
-    return one({ kind: 'createTargetPod', attempt: status.attempt ?? 1, avoidNode: status.sourceNode ?? '' });
-  }
+  if (status.plan !== undefined) return transferring(facts, report);
+  if (!targetPod.exists) return createTarget(facts, report);
   if (targetPod.nodeName === undefined) {
     const since = targetPod.unschedulable?.since;
-    if (since === undefined) return nothing;
+    if (since === undefined) return { effects: [], lookAgainAfter: limits.unscheduled };
     report.phase('Scheduling', {
       reason: 'Scheduling',
       message: `No node takes the target pod yet: ${targetPod.unschedulable?.message} ${runsWhere(facts)}`,
@@ -169,7 +261,7 @@ function forward(facts: ControllerFacts, report: Report, targetPod: PodFacts): D
       reason: 'Checking',
       message: `${status.sourceNode} and ${targetPod.nodeName} are being checked. ${runsWhere(facts)}`,
     });
-    return { effects: [], lookAgainAfter: limits.targetReady };
+    return { effects: [], lookAgainAfter: limits.agentSilent };
   }
   report.condition(
     'PreflightPassed',
@@ -182,7 +274,7 @@ function forward(facts: ControllerFacts, report: Report, targetPod: PodFacts): D
       reason: 'Preparing',
       message: `The target QEMU on ${targetPod.nodeName} is getting ready. ${runsWhere(facts)}`,
     });
-    return { effects: [], lookAgainAfter: limits.targetReady };
+    return { effects: [], lookAgainAfter: limits.agentSilent };
   }
   report.condition('TargetReady', 'True', 'Listening', `The target QEMU listens on ${targetPod.nodeName}.`);
   report.plan(target.endpoint);
@@ -190,4 +282,12 @@ function forward(facts: ControllerFacts, report: Report, targetPod: PodFacts): D
     reason: 'Transferring',
     message: `Memory is being sent to ${targetPod.nodeName}. ${runsWhere(facts)}`,
   });
+}
+
+/** Bytes flow from QEMU to QEMU; nobody here is needed. What the source's agent waits for is passed on to people. */
+function transferring(facts: ControllerFacts, report: Report): Decision {
+  const { verdict, message } = sourceSide(report.current) ?? {};
+  if (verdict !== undefined || message === undefined) return nothing;
+  report.phase('Transferring', { reason: 'Transferring', message: `${message} ${runsWhere(facts)}` });
+  return { effects: [], lookAgainAfter: limits.agentSilent / 3 };
 }

@@ -1,7 +1,9 @@
 /**
- * The facts about the other side that anything irreversible may depend on. They are final words: each is published once by the
- * agent of its side and never taken back. Everything else an agent may say (running, listening, unreachable, not found) can
- * have changed by the time it is read, and decides nothing.
+ * The facts about the other side that anything irreversible may depend on. They are final words: each is said once and never taken
+ * back. Everything else that one can learn of another node (running, listening, unreachable, not found) can have changed by
+ * the time it is read, and decides nothing.
+ *
+ * The type keeps it so: an effect that cannot be undone carries the final word it rests on, and only this file makes one.
  */
 import type { VirtualMachineMigrationStatus } from '../api/virtual-machine-migration.gen.ts';
 
@@ -10,6 +12,16 @@ type TargetSide = NonNullable<VirtualMachineMigrationStatus['target']>;
 
 export type SourceVerdict = NonNullable<SourceSide['verdict']>;
 export type TargetVerdict = NonNullable<TargetSide['verdict']>;
+
+declare const saidForGood: unique symbol;
+
+/** A word that nobody can take back. */
+export type FinalWord<Word extends string> = Word & { readonly [saidForGood]: true };
+
+/** The VM's placement names the target pod. */
+export type OwnershipMoved = FinalWord<'OwnershipMoved'>;
+/** The source's QEMU is proven to have ended, by its node or by whoever fenced that. */
+export type SourceGone = FinalWord<'SourceGone'>;
 
 /** The source agent's side, if it speaks of the current attempt and of the pod that the attempt is about. */
 export function sourceSide(status: VirtualMachineMigrationStatus): SourceSide | undefined {
@@ -25,4 +37,28 @@ export function targetSide(status: VirtualMachineMigrationStatus): TargetSide | 
   return target !== undefined && target.attempt === status.attempt && target.podUID === status.targetPod?.uid
     ? target
     : undefined;
+}
+
+/** What the source's agent has said for good of the current attempt. */
+export function sourceWord(status: VirtualMachineMigrationStatus): FinalWord<SourceVerdict> | undefined {
+  return sourceSide(status)?.verdict as FinalWord<SourceVerdict> | undefined;
+}
+
+/** What the target's agent has said for good of the current attempt. */
+export function targetWord(status: VirtualMachineMigrationStatus): FinalWord<TargetVerdict> | undefined {
+  return targetSide(status)?.verdict as FinalWord<TargetVerdict> | undefined;
+}
+
+/** A verdict that the other agent has told directly, over a connection on which it has proven to be the other side of this attempt. */
+export function heardDirectly<Verdict extends SourceVerdict | TargetVerdict>(verdict: Verdict): FinalWord<Verdict> {
+  return verdict as FinalWord<Verdict>;
+}
+
+export function ownershipMoved(status: VirtualMachineMigrationStatus): OwnershipMoved | undefined {
+  const { owner, targetPod } = status;
+  return owner !== undefined && owner.podUID === targetPod?.uid ? ('OwnershipMoved' as OwnershipMoved) : undefined;
+}
+
+export function sourceGone({ abort, attempt }: VirtualMachineMigrationStatus): SourceGone | undefined {
+  return abort?.attempt === attempt && abort?.sourceGone === true ? ('SourceGone' as SourceGone) : undefined;
 }

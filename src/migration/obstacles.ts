@@ -1,9 +1,11 @@
 /** Why the controller gives an attempt up before the source's agent does. */
+
+import type { Cause } from './cause.ts';
 import type { ControllerFacts } from './controller-facts.ts';
+import { expired } from './deadlines.ts';
 import { sourceSide, targetSide } from './evidence.ts';
 import { limits } from './limits.ts';
-import { preflightFailures } from './preflight.ts';
-import type { Cause } from './source-step.ts';
+import { notMigratable, preflightFailures } from './preflight.ts';
 
 /** What the owner of the VM or of the migration has come to want since it began. */
 export function wish(facts: ControllerFacts, deleting: boolean): Cause | undefined {
@@ -17,53 +19,107 @@ export function wish(facts: ControllerFacts, deleting: boolean): Cause | undefin
   return undefined;
 }
 
-/** What stands in the way before the transfer has been approved. Later, only the source's agent can tell. */
+/** What stands in the way. Once the transfer has been approved, the source's agent sees most of it first. */
 export function obstacle(facts: ControllerFacts): Cause | undefined {
-  const { migration, targetPod, now } = facts;
+  return facts.migration.status?.plan === undefined ? beforeTheTransfer(facts) : duringTheTransfer(facts);
+}
+
+function beforeTheTransfer(facts: ControllerFacts): Cause | undefined {
+  return placing(facts) ?? ended(facts) ?? checks(facts) ?? late(facts);
+}
+
+/** The target pod does not come to be, or finds no node. */
+function placing({ migration, targetPod, now }: ControllerFacts): Cause | undefined {
   const status = migration.status ?? {};
-  if (status.plan !== undefined) return undefined;
+  const begunAt = Date.parse(status.timeline?.findLast((entry) => entry.phase === 'Scheduling')?.at ?? '');
   if (!targetPod.exists) {
     if (status.targetPod?.uid !== undefined)
       return { reason: 'TargetFailed', message: `The target pod ${status.targetPod.name} was removed.` };
-    const begunAt = status.timeline?.find((entry) => entry.phase === 'Scheduling')?.at;
-    if (begunAt === undefined || now - Date.parse(begunAt) < limits.targetCreated) return undefined;
-    return { reason: 'TargetFailed', message: `The target pod could not be created. ${status.message ?? ''}` };
+    return now - begunAt < limits.targetCreated || Number.isNaN(begunAt)
+      ? undefined
+      : { reason: 'TargetFailed', message: `The target pod could not be created. ${status.message ?? ''}` };
   }
-  if (targetPod.terminated !== undefined) {
-    const { exitCode, message } = targetPod.terminated;
+  if (targetPod.nodeName !== undefined || targetPod.deleting) return undefined;
+  const { unschedulable } = targetPod;
+  if (unschedulable !== undefined) {
+    return now - unschedulable.since < limits.unschedulable
+      ? undefined
+      : { reason: 'Unschedulable', message: `No node takes the target pod: ${unschedulable.message}` };
+  }
+  return now - begunAt > limits.unscheduled
+    ? { reason: 'Unschedulable', message: 'No scheduler has looked at the target pod. Does the scheduler run?' }
+    : undefined;
+}
+
+function ended({ migration, targetPod }: ControllerFacts): Cause | undefined {
+  if (!targetPod.exists) return undefined;
+  const { terminated, fenced, nodeName } = targetPod;
+  if (terminated !== undefined) {
+    const { exitCode, message } = terminated;
     const said = message === undefined || message === '' ? '' : `: ${message.trim()}`;
     return {
       reason: 'TargetFailed',
-      message: `The target QEMU on ${targetPod.nodeName} ended with exit code ${exitCode}${said}`,
+      message: `The target QEMU on ${nodeName} ended with exit code ${exitCode}${said}`,
     };
   }
+  if (fenced !== undefined) return { reason: 'TargetFailed', message: `The target QEMU has ended: ${fenced}` };
   if (targetPod.deleting)
     return { reason: 'TargetFailed', message: `The target pod ${targetPod.name} is being deleted by somebody else.` };
-  if (targetPod.nodeName === undefined) {
-    const { unschedulable } = targetPod;
-    if (unschedulable === undefined || now - unschedulable.since < limits.unschedulable) return undefined;
-    return { reason: 'Unschedulable', message: `No node takes the target pod: ${unschedulable.message}` };
+  const target = targetSide(migration.status ?? {});
+  return target?.verdict === undefined
+    ? undefined
+    : {
+        reason: 'TargetFailed',
+        message: `The target QEMU on ${nodeName} ended: ${target.message ?? 'it gave no reason'}`,
+      };
+}
+
+function checks({ migration }: ControllerFacts): Cause | undefined {
+  const status = migration.status ?? {};
+  const source = sourceSide(status)?.preflight;
+  const target = targetSide(status)?.preflight;
+  if (source !== undefined) {
+    const blockers = notMigratable(source);
+    if (blockers.length > 0) return { reason: 'NotMigratable', message: blockers.join(' ') };
   }
-  const target = targetSide(status);
-  const source = sourceSide(status);
-  if (target?.verdict !== undefined) {
-    return {
-      reason: 'TargetFailed',
-      message: `The target QEMU on ${targetPod.nodeName} ended: ${target.message ?? 'it gave no reason'}`,
-    };
-  }
-  if (target?.preflight !== undefined && source?.preflight !== undefined) {
-    const failures = preflightFailures({ source: source.preflight, target: target.preflight });
-    if (failures.length > 0) return { reason: 'PreflightFailed', message: failures.join(' ') };
-  }
-  const placedAt = status.timeline?.find((entry) => entry.phase === 'Checking')?.at;
-  if (placedAt !== undefined && now - Date.parse(placedAt) > limits.targetReady) {
-    const missing = [
-      ...(source?.preflight === undefined ? [`the agent on ${status.sourceNode} has not answered`] : []),
-      ...(target?.endpoint === undefined ? [`the agent on ${targetPod.nodeName} has not made the target ready`] : []),
-    ].join(', and ');
-    if (missing === '') return undefined;
-    return { reason: 'TargetNotReady', message: `After ${limits.targetReady / 1000} s ${missing}.` };
-  }
-  return undefined;
+  if (source === undefined || target === undefined) return undefined;
+  const failures = preflightFailures({ source, target });
+  return failures.length > 0 ? { reason: 'PreflightFailed', message: failures.join(' ') } : undefined;
+}
+
+function late({ migration, targetPod, agents, now }: ControllerFacts): Cause | undefined {
+  const status = migration.status ?? {};
+  const placedAt = status.timeline?.findLast((entry) => entry.phase === 'Checking')?.at;
+  if (placedAt === undefined || !targetPod.exists) return undefined;
+  const [source, target] = [sourceSide(status), targetSide(status)];
+  const waited = [
+    ...(source?.preflight === undefined
+      ? [{ agent: agents.source, lacks: `the agent on ${status.sourceNode} has not answered` }]
+      : []),
+    ...(target?.endpoint === undefined
+      ? [{ agent: agents.target, lacks: `the agent on ${targetPod.nodeName} has not made the target ready` }]
+      : []),
+  ];
+  const late = expired(
+    Date.parse(placedAt),
+    limits.targetReady,
+    now,
+    waited.map(({ agent }) => agent),
+  );
+  if (waited.length === 0 || !late) return undefined;
+  const lacking = waited.map(({ lacks }) => lacks).join(', and ');
+  return { reason: 'TargetNotReady', message: `After ${limits.targetReady / 1000} s ${lacking}.` };
+}
+
+function duringTheTransfer({ migration, targetPod, agents, now }: ControllerFacts): Cause | undefined {
+  const status = migration.status ?? {};
+  if (targetPod.exists && targetPod.fenced !== undefined)
+    return { reason: 'TransferFailed', message: `The target QEMU has ended: ${targetPod.fenced}` };
+  const { reason, message, verdict } = sourceSide(status) ?? {};
+  // Said without a verdict: what the source's agent waits for before it begins.
+  if (reason === undefined || verdict !== undefined) return undefined;
+  const begunAt = Date.parse(status.timeline?.findLast((entry) => entry.phase === 'Transferring')?.at ?? '');
+  return expired(begunAt, limits.pathOpened, now, [agents.source, agents.target])
+    ? ({ reason, message: message ?? '' } as Cause)
+    : undefined;
 }

@@ -1,5 +1,7 @@
 /** How an attempt ends: at the target, at the source, or down; and how the losing side is seen gone. */
-import type { VirtualMachineMigrationStatus } from '../api/virtual-machine-migration.gen.ts';
+import { reasonsOfTheTarget } from '../api/reasons.ts';
+import type { Cause } from './cause.ts';
+import { clean, isOwed } from './cleaning.ts';
 import {
   type ControllerEffect,
   type ControllerFacts,
@@ -8,13 +10,15 @@ import {
   one,
   type PodFacts,
 } from './controller-facts.ts';
-import { sourceSide, targetSide } from './evidence.ts';
+import { expired } from './deadlines.ts';
+import { sourceSide } from './evidence.ts';
 import { limits } from './limits.ts';
+import { wish } from './obstacles.ts';
 import type { Report } from './report.ts';
-import type { Cause } from './source-step.ts';
+import { runsWhere, yetToBeGone } from './where.ts';
 
 /** The target has run the guest (or may have): it is the VM now, whatever became of it since. */
-export function ownershipMoves(facts: ControllerFacts, report: Report, verdict: 'TookOver' | 'Lost'): Decision {
+export function moveOwnership(facts: ControllerFacts, report: Report, verdict: 'TookOver' | 'Lost'): Decision {
   const { virtualMachine: vm } = facts;
   const { sourcePod, targetPod, targetNode = '', sourceNode } = report.current;
   const placement = vm?.status?.placement;
@@ -33,87 +37,89 @@ export function ownershipMoves(facts: ControllerFacts, report: Report, verdict: 
     const message = `${runsWhere(facts)} It came from ${sourceNode}.`;
     return report.end('Succeeded', { reason: 'Migrated', message });
   }
+  const postCopy = report.current.transfer?.mode === 'PostCopy';
   const message =
     `The QEMU on ${targetNode} ended after the guest had been handed over. vm/${vm.metadata.name} is down: it is not continued from older ` +
     `memory, but started again from its disks if its restartPolicy (${vm.spec.restartPolicy}) says so.`;
-  return report.end('Failed', { reason: 'TargetLostAfterHandover', message });
+  return report.end('Failed', { reason: postCopy ? 'PostCopyLost' : 'TargetLostAfterHandover', message });
 }
 
-/** The source's QEMU ended and had not completed: the target must not run, and the VM is down. */
+/** The source's QEMU ended and had not handed over: the target must not run, and the VM is down. */
 export function sourceEnded(facts: ControllerFacts, report: Report): Decision {
-  const { virtualMachine: vm, sourcePod } = facts;
-  const poweredOff = sourcePod.exists && sourcePod.terminated?.exitCode === 0 && !sourcePod.deleting;
-  const cause: Cause = poweredOff
-    ? { reason: 'GuestPoweredOff', message: 'The guest powered itself off while it was being migrated.' }
-    : {
-        reason: 'SourceLost',
-        message: `The QEMU on ${report.current.sourceNode} ended while the VM was being migrated.`,
-      };
-  if (mayHaveTold(report.current)) {
-    const message = `${cause.message} Its agent has yet to say whether the guest had been handed over.`;
-    report.phase('RollingBack', { reason: cause.reason, message });
-    const wait = report.phaseEnteredAt() + limits.agentSpeaks - facts.now;
-    if (wait > 0) return { effects: [], lookAgainAfter: wait };
-  }
+  const { virtualMachine: vm, sourcePod, migration, now } = facts;
+  const cause = whyTheSourceEnded(facts, report);
   report.abort(cause, { sourceGone: true });
-  const message = `${cause.message} vm/${facts.migration.spec.virtualMachineName} is down; its restartPolicy (${vm?.spec.restartPolicy}) says whether it is started again.`;
+  const message = `${cause.message} vm/${migration.spec.virtualMachineName} is down; its restartPolicy (${vm?.spec.restartPolicy}) says whether it is started again.`;
   report.phase('RollingBack', { reason: cause.reason, message });
-  const { effects, cleaned, lookAgainAfter } = clean(facts.targetPod, {
-    mayDelete: targetCannotRun(report.current),
-    since: report.phaseEnteredAt(),
-    now: facts.now,
-  });
-  const endSeen = !sourcePod.exists || sourcePod.terminated !== undefined;
-  if (!cleaned || !endSeen) return lookAgainAfter === undefined ? { effects } : { effects, lookAgainAfter };
-  report.condition('TargetCleaned', 'True', 'Gone', 'The target pod is gone.');
-  return report.end('Failed', { reason: cause.reason, message });
+  report.condition('TargetCleaned', 'False', 'Waiting', 'The target must not run any more, and is removed.');
+  const since = report.conditionSince('TargetCleaned');
+  const cleaning = clean(losers(facts), since, now);
+  const endSeen = !sourcePod.exists || sourcePod.terminated !== undefined || sourcePod.fenced !== undefined;
+  if (!endSeen || (cleaning.left.length > 0 && !isOwed(cleaning, since, now))) return waitFor(cleaning);
+  tellCleaned(report, cleaning.left);
+  return { ...report.end('Failed', { reason: cause.reason, message }), effects: cleaning.effects };
 }
 
-/**
- * The kubelet tells that a QEMU ended, not what its agent had told before. The target's copy may be the newest there is, so it is
- * not thrown away on that word alone while the agent can still say more.
- */
-function mayHaveTold(status: VirtualMachineMigrationStatus): boolean {
-  return !targetCannotRun(status) && status.abort?.sourceGone !== true;
+export function whyTheSourceEnded({ sourcePod }: ControllerFacts, { current }: Report): Cause {
+  const on = current.sourceNode;
+  if (current.transfer?.mode === 'PostCopy')
+    return {
+      reason: 'PostCopyLost',
+      message: `The QEMU on ${on} ended while it still held a part of the guest's memory.`,
+    };
+  if (!sourcePod.exists)
+    return { reason: 'SourceLost', message: `The QEMU on ${on} ended while the VM was being migrated.` };
+  if (sourcePod.terminated?.exitCode === 0 && !sourcePod.deleting)
+    return { reason: 'GuestPoweredOff', message: 'The guest powered itself off while it was being migrated.' };
+  const how =
+    sourcePod.fenced === undefined ? 'ended while the VM was being migrated.' : `has ended: ${sourcePod.fenced}`;
+  return { reason: 'SourceLost', message: `The QEMU on ${on} ${how}` };
 }
 
-/** Nothing was ever sent, or the source ended without having told, or the target will not run: its agent need not answer any more. */
-function targetCannotRun(status: VirtualMachineMigrationStatus): boolean {
-  const verdict = targetSide(status)?.verdict;
-  return (
-    status.plan === undefined || sourceSide(status)?.verdict === 'Gone' || verdict === 'Refused' || verdict === 'Gone'
-  );
-}
-
-/** The guest runs on at the source: remove the target, see it gone, and say so. */
+/** The guest runs on at the source: remove the target, see it gone, and try again or say so. */
 export function rollBack(facts: ControllerFacts, report: Report, cause: Cause): Decision {
-  const cancelled = cause.reason === 'Cancelled';
   const failed = cause.reason === 'TransferFailed' || cause.reason === 'TargetLost';
   const words = failed ? lastWords(facts.targetPod) : undefined;
+  const said = report.current.conditions?.find(({ type }) => type === 'TargetCleaned');
+  const kept = said?.reason === 'QemuEnded' ? said.message : undefined;
   if (words !== undefined) report.condition('TargetCleaned', 'False', 'QemuEnded', words);
-  const told = report.current.conditions?.find(
-    ({ type, reason }) => type === 'TargetCleaned' && reason === 'QemuEnded',
-  );
-  const message = [cause.message, told?.message, runsWhere(facts)].filter(Boolean).join(' ');
+  else if (kept === undefined) report.condition('TargetCleaned', 'False', 'Waiting', 'The target is being removed.');
+  const message = [cause.message, words ?? kept, runsWhere(facts)].filter(Boolean).join(' ');
   report.phase('RollingBack', { reason: cause.reason, message });
-  const { effects, cleaned, lookAgainAfter } = clean(facts.targetPod, {
-    mayDelete: true,
-    since: report.phaseEnteredAt(),
-    now: facts.now,
-  });
-  if (!cleaned) {
-    report.phase('RollingBack', { reason: cause.reason, message: `${message} ${yetToBeGone(facts.targetPod)}` });
-    return lookAgainAfter === undefined ? { effects } : { effects, lookAgainAfter };
+  const since = report.conditionSince('TargetCleaned');
+  const cleaning = clean(losers(facts), since, facts.now);
+  if (cleaning.left.length > 0 && !isOwed(cleaning, since, facts.now)) {
+    report.phase('RollingBack', { reason: cause.reason, message: `${message} ${yetToBeGone(cleaning.left)}` });
+    return waitFor(cleaning);
   }
-  report.condition('TargetCleaned', 'True', 'Gone', 'The target pod is gone.');
-  return report.end(cancelled ? 'Cancelled' : 'Failed', { reason: cause.reason, message });
+  if (mayTryAgain(facts, cause)) return tryAgain(facts, report, cause, cleaning.effects);
+  tellCleaned(report, cleaning.left);
+  const result = cause.reason === 'Cancelled' ? 'Cancelled' : 'Failed';
+  return { ...report.end(result, { reason: cause.reason, message }), effects: cleaning.effects };
 }
 
-/** What is waited for, by name. */
-function yetToBeGone(pod: PodFacts): string {
-  if (!pod.exists) return '';
-  const where = pod.nodeName === undefined ? '' : ` on ${pod.nodeName}`;
-  return `Pod ${pod.name}${where} has yet to be seen gone; until then the VM stays locked.`;
+function mayTryAgain(facts: ControllerFacts, { reason }: Cause): boolean {
+  const { migration, virtualMachine: vm, sourcePod } = facts;
+  const { attempt = 1 } = migration.status ?? {};
+  return (
+    reasonsOfTheTarget.has(reason) &&
+    attempt <= (migration.spec.backoffLimit ?? 0) &&
+    vm !== undefined &&
+    sourcePod.exists &&
+    sourcePod.running &&
+    wish(facts, migration.metadata.deletionTimestamp !== undefined) === undefined
+  );
+}
+
+/** The source's word is final: nothing of the failed attempt can run any more, also where its end has not been seen yet. */
+function tryAgain(facts: ControllerFacts, report: Report, cause: Cause, effects: ControllerEffect[]): Decision {
+  const { attempt = 1 } = report.current;
+  const wait = report.conditionSince('TargetCleaned') + limits.retry * 2 ** (attempt - 1) - facts.now;
+  if (wait > 0) return { effects, lookAgainAfter: wait };
+  report.beginNextAttempt(cause);
+  const message = `Attempt ${attempt} failed: ${cause.message} Attempt ${attempt + 1} begins. ${runsWhere(facts)}`;
+  report.phase('Scheduling', { reason: 'Retrying', message });
+  return { effects };
 }
 
 /** What a target that failed by itself said last: of a state that cannot be loaded, only the target knows why. */
@@ -123,75 +129,84 @@ function lastWords(pod: PodFacts): string | undefined {
   return `The target QEMU on ${pod.nodeName} ended with exit code ${pod.terminated.exitCode}${said ? `: ${said}` : ''}.`;
 }
 
-/**
- * How a losing pod goes: its agent ends QEMU, the node reports the container terminated, and only then the finalizer and the
- * pod are removed. A pod that was never placed has no QEMU. Deleting a pod whose QEMU may live (`mayDelete`) is for agents that
- * do not answer, and only where the losing side is already proven to have lost.
- */
-function clean(
-  pod: PodFacts,
-  { mayDelete, since, now }: { mayDelete: boolean; since: number; now: number },
-): { effects: ControllerEffect[]; cleaned: boolean; lookAgainAfter?: number } {
-  if (!pod.exists) return { effects: [], cleaned: true };
-  const reference = { name: pod.name, uid: pod.uid, resourceVersion: pod.resourceVersion };
-  if (isGone(pod))
-    return { effects: pod.held || !pod.deleting ? [{ kind: 'releasePod', pod: reference }] : [], cleaned: false };
-  if (pod.nodeName === undefined) return { effects: [{ kind: 'deletePod', pod: reference }], cleaned: false };
-  if (pod.deleting || !mayDelete) return { effects: [], cleaned: false };
-  const wait = since + limits.agentEndsQemu - now;
-  return wait > 0
-    ? { effects: [], cleaned: false, lookAgainAfter: wait }
-    : { effects: [{ kind: 'deletePod', pod: reference }], cleaned: false };
+/** What every attempt but the winning one has left. */
+function losers({ targetPod, debts }: ControllerFacts): PodFacts[] {
+  return [targetPod, ...debts];
 }
 
-/** A pod in deletion is not placed any more, so one without a node then never had a QEMU. */
-function isGone(pod: Extract<PodFacts, { exists: true }>): boolean {
-  return pod.terminated !== undefined || (pod.nodeName === undefined && pod.deleting);
+function waitFor({ effects, lookAgainAfter }: { effects: ControllerEffect[]; lookAgainAfter?: number }): Decision {
+  return lookAgainAfter === undefined ? { effects } : { effects, lookAgainAfter };
+}
+
+function tellCleaned(report: Report, left: readonly PodFacts[]): void {
+  if (left.length === 0) report.condition('TargetCleaned', 'True', 'Gone', 'The target pod is gone.');
+  else
+    report.condition(
+      'TargetCleaned',
+      'False',
+      'Owed',
+      `${yetToBeGone(left)} It holds nothing of the VM, and is removed when its node answers or is fenced.`,
+    );
 }
 
 /** The outcome is settled; what is left is to see the losing side gone, to give the VM back, and to let the object go. */
 export function settle(facts: ControllerFacts, report: Report, deleting: boolean): Decision {
-  const { virtualMachine: vm, migration, sourcePod, targetPod, now } = facts;
-  const status = report.current;
-  if (status.owner !== undefined) {
-    const { effects, cleaned, lookAgainAfter } = clean(sourcePod, {
-      mayDelete: true,
-      since: report.phaseEnteredAt(),
-      now,
-    });
-    // The measured pause and the end of the source come within a tenth of a second: one write tells both, unless it takes longer.
-    const patience = report.phaseEnteredAt() + limits.downtimeTold - now;
-    if (cleaned || patience <= 0) report.copyDowntime(sourceSide(status)?.downtimeMilliseconds);
-    if (!cleaned && patience <= 0) report.condition('SourceCleaned', 'False', 'Waiting', yetToBeGone(sourcePod));
-    if (!cleaned)
-      return { effects, lookAgainAfter: patience > 0 ? patience : (lookAgainAfter ?? limits.agentEndsQemu) };
-    report.condition('SourceCleaned', 'True', 'Gone', `The source pod on ${status.sourceNode} is gone.`);
-    // The pods' cache may be ahead of the migrations': what the source said before it ended is then still to come.
-    if (report.current.downtimeMilliseconds === undefined && patience > 0)
-      return { effects: [], lookAgainAfter: patience };
-  } else {
-    // Nothing was moved and nothing will be. A pod that is there still was created by a leader that had slept.
-    const { effects, cleaned, lookAgainAfter } = clean(targetPod, {
-      mayDelete: true,
-      since: report.phaseEnteredAt(),
-      now,
-    });
-    if (!cleaned) return lookAgainAfter === undefined ? { effects } : { effects, lookAgainAfter };
-  }
-  const result = status.phase as 'Succeeded' | 'Failed' | 'Cancelled';
+  const moved = report.current.owner !== undefined;
+  const { effects, done, lookAgainAfter } = moved ? settleMoved(facts, report) : settleStayed(facts, report);
+  const { virtualMachine: vm, migration } = facts;
+  const again = lookAgainAfter === undefined ? {} : { lookAgainAfter };
+  if (!done) return { effects, ...again };
+  const result = migration.status?.phase as 'Succeeded' | 'Failed' | 'Cancelled';
   const unlock: ControllerEffect[] =
     vm?.status?.migration?.uid === migration.metadata.uid ? [{ kind: 'unlockVirtualMachine', result }] : [];
-  return { effects: [...unlock, ...(deleting ? [{ kind: 'removeFinalizer' } as const] : [])] };
+  return { effects: [...effects, ...unlock, ...(deleting ? [{ kind: 'removeFinalizer' } as const] : [])], ...again };
 }
 
-/** One sentence on where the VM runs now; empty when nobody knows of it. */
-export function runsWhere({ migration, virtualMachine: vm, sourcePod, targetPod }: ControllerFacts): string {
-  const { placement, guest } = vm?.status ?? {};
-  if (vm === undefined || placement?.nodeName === undefined) return '';
-  const pod = [sourcePod, targetPod].find((candidate) => candidate.exists && candidate.uid === placement.podUID);
-  if (pod?.exists && pod.terminated !== undefined)
-    return `vm/${vm.metadata.name} is down: its QEMU on ${placement.nodeName} has ended.`;
-  const reported = guest !== undefined && guest.podUID === placement.podUID ? guest.running : undefined;
-  const stands = reported === false || (reported === undefined && migration.status?.source?.resumeTarget === false);
-  return `vm/${vm.metadata.name} ${stands ? 'is' : 'runs'} on ${placement.nodeName}.`;
+interface Settling extends Decision {
+  /** The VM can be given back. */
+  done: boolean;
+}
+
+function settleMoved(facts: ControllerFacts, report: Report): Settling {
+  const { sourcePod, debts, now } = facts;
+  const since = report.conditionSince('Finished');
+  const cleaning = clean([sourcePod, ...debts], since, now);
+  const cleaned = cleaning.left.length === 0;
+  // The measured pause and the end of the source come within a tenth of a second: one write tells both, unless it takes longer.
+  const patience = since + limits.downtimeTold - now;
+  if (cleaned || patience <= 0) report.copyDowntime(sourceSide(report.current)?.downtimeMilliseconds);
+  if (!cleaned) {
+    const owed = isOwed(cleaning, since, now);
+    if (patience <= 0)
+      report.condition('SourceCleaned', 'False', owed ? 'Owed' : 'Waiting', yetToBeGone(cleaning.left));
+    const wait = patience > 0 ? patience : cleaning.lookAgainAfter;
+    return { effects: cleaning.effects, done: owed, ...(wait === undefined ? {} : { lookAgainAfter: wait }) };
+  }
+  report.condition('SourceCleaned', 'True', 'Gone', `The source pod on ${report.current.sourceNode} is gone.`);
+  // The pods' cache may be ahead of the migrations': what the source said before it ended is then still to come.
+  if (report.current.downtimeMilliseconds === undefined && patience > 0)
+    return { effects: [], done: false, lookAgainAfter: patience };
+  return { effects: [], done: true };
+}
+
+/** Nothing was moved and nothing will be. A pod that is there still is a debt, or was created by a leader that had slept. */
+function settleStayed(facts: ControllerFacts, report: Report): Settling {
+  const since = report.conditionSince('Finished');
+  const cleaning = clean(losers(facts), since, facts.now);
+  const owed = report.current.conditions?.some(({ type, reason }) => type === 'TargetCleaned' && reason === 'Owed');
+  if (owed && cleaning.left.length === 0) tellCleaned(report, []);
+  return {
+    ...waitFor(cleaning),
+    done: cleaning.left.length === 0 || owed === true || isOwed(cleaning, since, facts.now),
+  };
+}
+
+/** An agent that is there has had the time to say how its QEMU ended, or its node is fenced and it never will. */
+export function neverSpeaks(
+  pod: PodFacts,
+  agent: ControllerFacts['agents']['source'],
+  since: number,
+  now: number,
+): boolean {
+  return (pod.exists && pod.fenced !== undefined) || expired(since, limits.agentSpeaks, now, [agent]);
 }

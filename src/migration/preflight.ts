@@ -13,17 +13,17 @@ export interface PreflightInput {
 }
 
 /** A check answers with one sentence on what is wrong and what to do, or with nothing. */
-type Check = (input: PreflightInput) => string | undefined;
+type Check<Input = PreflightInput> = (input: Input) => string | undefined;
 
 /** Run states in which a guest may be handed over; all but `running` and `suspended` arrive stopped, as they are. */
 const movable = new Set(['running', 'prelaunch', 'paused', 'suspended', 'io-error', 'guest-panicked', 'watchdog']);
 
-const guestIsInAMovableState: Check = ({ source }) =>
+const guestIsInAMovableState: Check<{ source: Preflight }> = ({ source }) =>
   movable.has(source.runState)
     ? undefined
     : `The guest is in QEMU's run state ${source.runState}, in which it cannot be moved.`;
 
-const nothingBlocksTheSource: Check = ({ source }) =>
+const nothingBlocksTheSource: Check<{ source: Preflight }> = ({ source }) =>
   source.blockers.length === 0 ? undefined : `QEMU refuses to migrate this guest: ${source.blockers.join('; ')}`;
 
 const targetWaitsForTheGuest: Check = ({ target }) =>
@@ -75,9 +75,13 @@ const sameMachine: Check = ({ source, target }) =>
     ? undefined
     : 'The two QEMU processes were started with different hardware. Was the pod changed on its way, by an admission webhook perhaps?';
 
-const checks = {
+/** Of the VM alone: where it fails, no target helps. */
+const checksOfTheSource = {
   guestIsInAMovableState,
   nothingBlocksTheSource,
+} satisfies Record<string, Check<{ source: Preflight }>>;
+
+const checks = {
   targetWaitsForTheGuest,
   targetKnowsTheMachineType,
   sameAccelerator,
@@ -89,7 +93,14 @@ const checks = {
   sameMachine,
 } satisfies Record<string, Check>;
 
-/** All failures, not the first: one sentence each, in the order above. Empty when the VM may move. */
+/** What keeps the VM from moving anywhere: one sentence each. */
+export function notMigratable(source: Preflight): string[] {
+  return Object.values(checksOfTheSource)
+    .map((check) => check({ source }))
+    .filter((failure) => failure !== undefined);
+}
+
+/** What keeps the VM from moving to this target. All failures, not the first: one sentence each, in the order above. */
 export function preflightFailures(input: PreflightInput): string[] {
   return Object.values(checks)
     .map((check) => check(input))

@@ -54,6 +54,28 @@ export class Report {
       this.condition(type, 'Unknown', 'InProgress', 'The migration is under way.');
   }
 
+  /** The attempt has failed and another follows: what it was about is noted, and everything of it is taken back. */
+  beginNextAttempt({ reason, message }: Explanation): void {
+    const { attempt = 1, targetNode, sourcePod, attempts = [] } = this.#status;
+    const failed = {
+      attempt,
+      ...(targetNode === undefined ? {} : { targetNode }),
+      result: 'Failed',
+      reason,
+      message: message.slice(0, 1024).trim(),
+      finishedAt: this.#now,
+    };
+    const { plan: _plan, abort: _abort, targetNode: _node, targetPod: _pod, target: _target, ...kept } = this.#status;
+    const ofAttempt = new Set(['PreflightPassed', 'TargetReady', 'TargetCleaned']);
+    this.#status = {
+      ...kept,
+      attempt: attempt + 1,
+      attempts: [...attempts, failed].slice(-16),
+      conditions: (kept.conditions ?? []).filter(({ type }) => !ofAttempt.has(type)),
+    };
+    this.#status.source = this.#opened(sourcePod?.uid ?? '');
+  }
+
   placed(target: { node: string; pod: { name: string; uid: string } }): void {
     this.#status.targetNode = target.node;
     this.#status.targetPod = target.pod;
@@ -137,5 +159,11 @@ export class Report {
   phaseEnteredAt(): number {
     const entry = this.#status.timeline?.findLast(({ phase }) => phase === this.#status.phase);
     return Date.parse(entry?.at ?? this.#now);
+  }
+
+  /** Milliseconds since the epoch since when a condition has its status; now when it is not there. */
+  conditionSince(type: MigrationCondition): number {
+    const condition = this.#status.conditions?.find((candidate) => candidate.type === type);
+    return Date.parse(condition?.lastTransitionTime ?? this.#now);
   }
 }

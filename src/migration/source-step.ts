@@ -3,14 +3,10 @@
  * (the guest is back as it was); QEMU lets only one of the two become true. Cancel, deadlines and every other wish are requests
  * to it.
  */
-import type { MigrationReason } from '../api/reasons.ts';
-import type { SourceVerdict, TargetVerdict } from './evidence.ts';
+import type { Cause } from './cause.ts';
+import type { FinalWord, OwnershipMoved, SourceVerdict, TargetVerdict } from './evidence.ts';
 import { limits } from './limits.ts';
-
-export interface Cause {
-  reason: MigrationReason;
-  message: string;
-}
+import { overdue, type TransferClock } from './overdue.ts';
 
 export interface TransferLimits {
   maxDowntimeMilliseconds: number;
@@ -18,9 +14,11 @@ export interface TransferLimits {
   maxBandwidthBytesPerSecond: number;
 }
 
-/** QEMU as the agent has just read it. `unknown`: there, but it did not answer; `gone`: it was there in this boot and is not any more. */
+/** QEMU as the agent has just read it. `gone`: it was there in this boot and is not any more. */
 export type SourceQemu =
-  | { presence: 'notYet' | 'unknown' | 'gone' }
+  | { presence: 'notYet' | 'gone' }
+  /** There, but its main loop did not answer. `frozen`: its monitor's own thread did, so it is the main loop that hangs. */
+  | { presence: 'unknown'; frozen: boolean }
   | {
       presence: 'present';
       runState: string;
@@ -33,40 +31,69 @@ export type SourceQemu =
       limits?: TransferLimits;
     };
 
+/** The ways by which the target could be told, as of now. A hint: it decides only whether to go on or to cancel. */
+export interface HandoverPath {
+  /** The API server has answered within the last two seconds. */
+  api: boolean;
+  /** The target's agent has answered on its direct connection within the last two seconds, and said this of its QEMU. */
+  direct?: 'waiting' | 'silent' | 'absent' | 'other';
+}
+
 export interface SourceFacts {
   /** Milliseconds since the epoch, by this node's clock. */
   now: number;
   /** From the migration object. */
   plan?: { host: string; port: number };
+  encrypted: boolean;
   abort?: Cause;
   limits: TransferLimits;
-  timeoutMilliseconds: number;
-  ownerMoved: boolean;
-  targetVerdict?: TargetVerdict;
-  /** What this agent has published so far. */
-  published: { preflight: boolean; verdict?: SourceVerdict; downtime: boolean };
+  ownershipMoved?: OwnershipMoved;
+  /** From the object, or heard directly. */
+  targetWord?: FinalWord<TargetVerdict>;
+  /** What this agent has published so far; `waiting`: what it waits for. */
+  published: { preflight: boolean; waiting?: string; verdict?: SourceVerdict; downtime: boolean };
   /** What this agent has written into its state directory. */
-  journal: { issued?: { at: number; resumeTarget: boolean }; cancel?: Cause; told: boolean; aborted?: Cause };
+  journal: {
+    issued?: { at: number; resumeTarget: boolean };
+    cancel?: Cause;
+    told: boolean;
+    aborted?: Cause;
+    /** Nothing of the aborted attempt is left in QEMU. */
+    tidied: boolean;
+  };
   qemu: SourceQemu;
-  /** Whether the target could be told right now. */
-  handoverPathOpen: boolean;
+  handoverPath: HandoverPath;
+  clock: TransferClock;
   /** Measured from QEMU's STOP to the news that the target runs, in milliseconds; undefined while either is missing. */
   downtimeMilliseconds?: number;
 }
 
+/** This agent has seen its own QEMU give the attempt up, before the target could be told. */
+type NotHandedOver = 'NotHandedOver';
+
+/** In the order in which they are carried out. What cannot be undone says what it rests on. */
 export type SourceEffect =
   | { kind: 'publishPreflight' }
+  /** Says what keeps the migration from going on, without a verdict; or that nothing does any more. */
+  | { kind: 'publishWaiting'; cause?: Cause }
   | { kind: 'issueMigrate'; plan: { host: string; port: number }; limits: TransferLimits; resumeTarget: boolean }
   | { kind: 'applyLimits'; limits: TransferLimits }
   | { kind: 'recordCancel'; cause: Cause }
   | { kind: 'cancelTransfer' }
+  /** Cuts the stream from the monitor's own thread, past a main loop that hangs in it. As safe as a cancel: nobody was told. */
+  | { kind: 'cutStream' }
+  /** Asks the target's agent to give the attempt up and to end its QEMU. It refuses that when it was told before. */
+  | { kind: 'askTargetToRefuse'; cause: Cause }
   | { kind: 'continueSwitchover' }
-  | { kind: 'continueGuest' }
+  | { kind: 'continueGuest'; because: NotHandedOver | FinalWord<'Gone' | 'Refused'> }
   | { kind: 'recordTold' }
+  /** Tells the target's agent directly. Beside `publishVerdict`, which tells it by the API server. */
+  | { kind: 'handOver' }
   | { kind: 'recordAborted'; cause: Cause }
+  | { kind: 'removeTraces' }
   | { kind: 'publishVerdict'; verdict: SourceVerdict; cause?: Cause }
   | { kind: 'publishDowntime'; milliseconds: number }
-  | { kind: 'endQemu' };
+  | { kind: 'endQemu'; because: OwnershipMoved };
 
 export interface SourceStep {
   effects: SourceEffect[];
@@ -80,23 +107,38 @@ const one = (effect: SourceEffect): SourceStep => ({ effects: [effect] });
 const poll: SourceStep = { effects: [], lookAgainAfter: 100 };
 
 export function sourceStep(facts: SourceFacts): SourceStep {
-  if (facts.journal.told) return afterTold(facts);
-  if (facts.journal.aborted !== undefined) return afterAborted(facts.journal.aborted, facts);
-  const { qemu } = facts;
+  const { qemu, journal, published } = facts;
+  if (journal.told) return afterTold(facts);
+  if (journal.aborted !== undefined) return afterAborted(journal.aborted, facts);
   if (qemu.presence === 'gone')
-    return facts.published.verdict === 'Gone' ? nothing : one({ kind: 'publishVerdict', verdict: 'Gone' });
+    return published.verdict === 'Gone' ? nothing : one({ kind: 'publishVerdict', verdict: 'Gone' });
   // Nothing was sent, and nothing will be: QEMU need not be asked.
-  if (facts.journal.issued === undefined && facts.abort !== undefined)
+  if (journal.issued === undefined && facts.abort !== undefined)
     return one({ kind: 'recordAborted', cause: facts.abort });
+  if (qemu.presence === 'unknown' && journal.issued !== undefined) return whileSilent(qemu.frozen, facts);
   if (qemu.presence !== 'present') return { effects: [], lookAgainAfter: 500 };
-  if (facts.journal.issued === undefined) return beforeMigrate(qemu.runState, facts);
-  return whileMigrating(qemu, facts.journal.issued, facts);
+  if (journal.issued === undefined) return beforeMigrate(qemu.runState, facts);
+  return whileMigrating(qemu, journal.issued, facts);
 }
 
 function beforeMigrate(runState: string, facts: SourceFacts): SourceStep {
-  if (!facts.published.preflight) return one({ kind: 'publishPreflight' });
-  if (facts.plan === undefined) return nothing;
-  return one({ kind: 'issueMigrate', plan: facts.plan, limits: facts.limits, resumeTarget: runsOnArrival(runState) });
+  const { plan, published, handoverPath } = facts;
+  if (!published.preflight) return one({ kind: 'publishPreflight' });
+  if (plan === undefined) return nothing;
+  // A target that accepts an encrypted stream and stays silent would freeze this guest: it has to have answered just now, and its
+  // agent has to be there to end it.
+  if (facts.encrypted && handoverPath.direct !== 'waiting') {
+    const cause = targetDoesNotWait(handoverPath);
+    const known = published.waiting === cause.message;
+    return { effects: known ? [] : [{ kind: 'publishWaiting', cause }], lookAgainAfter: 100 };
+  }
+  return one({ kind: 'issueMigrate', plan, limits: facts.limits, resumeTarget: runsOnArrival(runState) });
+}
+
+function targetDoesNotWait({ direct }: HandoverPath): Cause {
+  return direct === undefined
+    ? { reason: 'HandoverPathLost', message: "The target's agent does not answer the source's agent directly." }
+    : { reason: 'TargetNotReady', message: `The target's agent says that its QEMU is ${direct}.` };
 }
 
 /** A guest that its owner paused, or that stands still by itself (io-error, guest-panicked), is handed over as it is. */
@@ -104,11 +146,32 @@ function runsOnArrival(runState: string): boolean {
   return runState === 'running' || runState === 'suspended';
 }
 
+/** QEMU hangs in its main loop, most likely in the TLS handshake with a silent target: the guest stands still. */
+function whileSilent(frozen: boolean, { journal, clock }: SourceFacts): SourceStep {
+  if (journal.cancel !== undefined) {
+    const cause = journal.cancel;
+    return frozen
+      ? { effects: [{ kind: 'cutStream' }, { kind: 'askTargetToRefuse', cause }], lookAgainAfter: 200 }
+      : { effects: [], lookAgainAfter: 200 };
+  }
+  if (!frozen || clock.handshakeDone) return { effects: [], lookAgainAfter: 200 };
+  return one({
+    kind: 'recordCancel',
+    cause: {
+      reason: 'TargetNotAnswering',
+      message: 'The target accepted the connection and stayed silent, and the guest stood still meanwhile.',
+    },
+  });
+}
+
 type PresentQemu = Extract<SourceQemu, { presence: 'present' }>;
 type Issued = NonNullable<SourceFacts['journal']['issued']>;
 
 function whileMigrating(qemu: PresentQemu, issued: Issued, facts: SourceFacts): SourceStep {
   if (!qemu.stamped || qemu.migration === 'none') return issueAgain(issued, facts);
+  // The guest is spread over both sides: neither may be cancelled, and the source has stopped for good.
+  if (qemu.migration === 'postcopy-active' && qemu.runState !== 'running') return tell;
+  if (qemu.migration.startsWith('postcopy-')) return poll;
   switch (qemu.migration) {
     case 'completed':
       return onCompleted(qemu, issued, facts);
@@ -131,13 +194,15 @@ function issueAgain(issued: Issued, facts: SourceFacts): SourceStep {
   const cause = facts.journal.cancel ?? facts.abort;
   if (cause !== undefined) return one({ kind: 'recordAborted', cause });
   if (facts.plan === undefined) return nothing;
+  if (facts.encrypted && facts.handoverPath.direct !== 'waiting') return poll;
   return one({ kind: 'issueMigrate', plan: facts.plan, limits: facts.limits, resumeTarget: issued.resumeTarget });
 }
 
 function inTransfer(qemu: PresentQemu, issued: Issued, facts: SourceFacts): SourceStep {
   if (facts.journal.cancel !== undefined) return { effects: [{ kind: 'cancelTransfer' }], lookAgainAfter: 100 };
-  const cause = facts.abort ?? overdue(qemu, issued, facts);
+  const cause = facts.abort ?? targetEnded(facts) ?? overdue(qemu.migration, issued.at, facts);
   if (cause !== undefined) return one({ kind: 'recordCancel', cause });
+  if (facts.published.waiting !== undefined) return one({ kind: 'publishWaiting' });
   if (qemu.limits !== undefined && !sameLimits(qemu.limits, facts.limits))
     return one({ kind: 'applyLimits', limits: facts.limits });
   return poll;
@@ -150,51 +215,44 @@ function sameLimits(left: TransferLimits, right: TransferLimits): boolean {
   );
 }
 
-function overdue(qemu: PresentQemu, issued: Issued, facts: SourceFacts): Cause | undefined {
-  const age = facts.now - issued.at;
-  if (age > facts.timeoutMilliseconds) {
-    const seconds = Math.round(facts.timeoutMilliseconds / 1000);
-    return {
-      reason: 'TransferTimedOut',
-      message: `The transfer did not end within ${seconds} s. Raise spec.transfer.timeout, spec.transfer.maxBandwidth or spec.transfer.maxDowntime.`,
-    };
-  }
-  if (qemu.migration === 'setup' && age > limits.setup) {
-    return {
-      reason: 'TransferStuckInSetup',
-      message: `QEMU did not begin to send within ${limits.setup / 1000} s. Can the source node reach the target's migration port?`,
-    };
-  }
-  return undefined;
+function targetEnded({ targetWord }: SourceFacts): Cause | undefined {
+  return targetWord === undefined
+    ? undefined
+    : { reason: 'TransferFailed', message: 'The target QEMU ended before the guest could be handed over.' };
 }
 
 /** The guest stands still here: either the target can be told of the end, or the guest runs on now. */
 function atSwitchover(facts: SourceFacts): SourceStep {
-  if (facts.journal.cancel !== undefined) return { effects: [{ kind: 'cancelTransfer' }], lookAgainAfter: 100 };
-  if (facts.abort !== undefined) return one({ kind: 'recordCancel', cause: facts.abort });
-  if (facts.targetVerdict !== undefined) {
-    const cause: Cause = {
-      reason: 'TransferFailed',
-      message: 'The target QEMU ended before the guest could be handed over.',
-    };
-    return one({ kind: 'recordCancel', cause });
-  }
-  if (!facts.handoverPathOpen) {
-    const cause: Cause = {
-      reason: 'HandoverPathLost',
-      message:
-        'The API server did not answer at the moment of the switchover, so the target could not have been told to take over.',
-    };
-    return one({ kind: 'recordCancel', cause });
-  }
+  const { journal, handoverPath } = facts;
+  if (journal.cancel !== undefined) return { effects: [{ kind: 'cancelTransfer' }], lookAgainAfter: 100 };
+  const cause = facts.abort ?? targetEnded(facts) ?? pathLost(handoverPath);
+  if (cause !== undefined) return one({ kind: 'recordCancel', cause });
   return { effects: [{ kind: 'continueSwitchover' }], lookAgainAfter: 100 };
 }
 
+function pathLost({ api, direct }: HandoverPath): Cause | undefined {
+  if (direct === 'absent')
+    return {
+      reason: 'HandoverPathLost',
+      message: "At the switchover the target's agent said that its QEMU had ended.",
+    };
+  if (api || direct !== undefined) return undefined;
+  return {
+    reason: 'HandoverPathLost',
+    message:
+      "Neither the target's agent nor the API server answered at the moment of the switchover, so the target could not have been told to take over.",
+  };
+}
+
+/** From here on the target owns the guest. Noted before it is said, so that a restarted agent cannot say the opposite. */
+const tell: SourceStep = {
+  effects: [{ kind: 'recordTold' }, { kind: 'handOver' }, { kind: 'publishVerdict', verdict: 'Completed' }],
+  lookAgainAfter: limits.handoverRepeated,
+};
+
 /** QEMU says `completed` a moment before it enters `postmigrate`; only both together mean that it will not run by itself. */
 function onCompleted(qemu: PresentQemu, issued: Issued, facts: SourceFacts): SourceStep {
-  if (qemu.runState === 'postmigrate') {
-    return { effects: [{ kind: 'recordTold' }, { kind: 'publishVerdict', verdict: 'Completed' }] };
-  }
+  if (qemu.runState === 'postmigrate') return tell;
   if (qemu.runState === 'finish-migrate') return { effects: [], lookAgainAfter: 5 };
   // The word of the migration by which the guest came here: the agent ended between the stamp and `migrate`.
   return issueAgain(issued, facts);
@@ -207,7 +265,7 @@ const onTheWayBack = new Set(['finish-migrate', 'inmigrate']);
 function onGivenUp(qemu: PresentQemu, issued: Issued, facts: SourceFacts): SourceStep {
   if (onTheWayBack.has(qemu.runState)) return { effects: [], lookAgainAfter: 20 };
   if (issued.resumeTarget && (qemu.runState === 'paused' || qemu.runState === 'postmigrate')) {
-    return { effects: [{ kind: 'continueGuest' }], lookAgainAfter: 20 };
+    return { effects: [{ kind: 'continueGuest', because: 'NotHandedOver' }], lookAgainAfter: 20 };
   }
   const cause = facts.journal.cancel ?? facts.abort ?? transferFailed(qemu.error);
   return one({ kind: 'recordAborted', cause });
@@ -217,47 +275,57 @@ function transferFailed(error: string | undefined): Cause {
   return { reason: 'TransferFailed', message: `QEMU gave the transfer up${error === undefined ? '' : `: ${error}`}.` };
 }
 
-function afterAborted(cause: Cause, facts: SourceFacts): SourceStep {
-  return facts.published.verdict === 'Aborted' ? nothing : one({ kind: 'publishVerdict', verdict: 'Aborted', cause });
+function afterAborted(cause: Cause, { qemu, journal, published }: SourceFacts): SourceStep {
+  const publish: SourceEffect[] =
+    published.verdict === 'Aborted' ? [] : [{ kind: 'publishVerdict', verdict: 'Aborted', cause }];
+  if (journal.tidied || qemu.presence === 'gone' || qemu.presence === 'notYet') return { effects: publish };
+  if (qemu.presence === 'unknown') return { effects: publish, lookAgainAfter: 500 };
+  return { effects: [...publish, { kind: 'removeTraces' }] };
 }
 
 /** The target owns the guest. The source stays as it is until the target has run, or has proven that it never will. */
 function afterTold(facts: SourceFacts): SourceStep {
-  const { qemu, targetVerdict, published } = facts;
-  if (published.verdict === undefined) return one({ kind: 'publishVerdict', verdict: 'Completed' });
+  const { qemu, targetWord, published } = facts;
   if (published.verdict === 'Resumed') return nothing;
-  switch (targetVerdict) {
-    case 'TookOver':
-      if (!published.downtime && facts.downtimeMilliseconds !== undefined) {
-        return one({ kind: 'publishDowntime', milliseconds: facts.downtimeMilliseconds });
-      }
-      return facts.ownerMoved ? endSource(qemu) : nothing;
-    case 'Lost':
-      // The target may have run: the memory here is older than its disks. Whoever starts the VM again starts it from them.
-      return facts.ownerMoved ? endSource(qemu) : nothing;
-    case 'Gone':
-    case 'Refused':
-      // Said too late: the VM has been given to the dead target, and starts again from its disks.
-      return facts.ownerMoved ? endSource(qemu) : resumeSource(facts);
-    default:
-      return nothing;
+  // Also a word that comes after this changes nothing: the VM has been given away, and starts again from its disks if need be.
+  if (facts.ownershipMoved !== undefined) return afterMove(facts.ownershipMoved, facts);
+  const publish: SourceEffect[] =
+    published.verdict === 'Completed' ? [] : [{ kind: 'publishVerdict', verdict: 'Completed' }];
+  if (targetWord === undefined) {
+    return { effects: [{ kind: 'handOver' }, ...publish], lookAgainAfter: limits.handoverRepeated };
   }
+  if (publish.length > 0) return { effects: publish };
+  if (targetWord === 'Gone' || targetWord === 'Refused') return resumeSource(targetWord, qemu, facts);
+  return tellDowntime(facts) ?? nothing;
 }
 
-function endSource(qemu: SourceQemu): SourceStep {
+function afterMove(because: OwnershipMoved, facts: SourceFacts): SourceStep {
+  const { qemu, published } = facts;
+  if (published.verdict === undefined) return one({ kind: 'publishVerdict', verdict: 'Completed' });
+  const downtime = tellDowntime(facts);
+  if (downtime !== undefined) return downtime;
   if (qemu.presence === 'unknown') return { effects: [], lookAgainAfter: 500 };
   if (qemu.presence !== 'present') return nothing;
   const handedOver = qemu.stamped && qemu.migration === 'completed' && qemu.runState === 'postmigrate';
-  return handedOver ? { effects: [{ kind: 'endQemu' }], lookAgainAfter: 500 } : nothing;
+  if (handedOver) return { effects: [{ kind: 'endQemu', because }], lookAgainAfter: 500 };
+  // In post-copy it still holds memory that the target needs.
+  return qemu.migration.startsWith('postcopy-') ? poll : nothing;
+}
+
+function tellDowntime({ targetWord, published, downtimeMilliseconds }: SourceFacts): SourceStep | undefined {
+  if (targetWord !== 'TookOver' || published.downtime || downtimeMilliseconds === undefined) return undefined;
+  return one({ kind: 'publishDowntime', milliseconds: downtimeMilliseconds });
 }
 
 /** The target's agent attests that its QEMU never ran the guest and never will, so this copy is the newest. */
-function resumeSource(facts: SourceFacts): SourceStep {
-  const { qemu, journal } = facts;
+function resumeSource(because: FinalWord<'Gone' | 'Refused'>, qemu: SourceQemu, { journal }: SourceFacts): SourceStep {
   if (qemu.presence === 'gone') return nothing;
   if (qemu.presence !== 'present') return { effects: [], lookAgainAfter: 500 };
+  // Out of post-copy there is no way back: what the target had is lost.
+  if (qemu.migration.startsWith('postcopy-')) return nothing;
   const shouldRun = journal.issued?.resumeTarget ?? false;
-  if (qemu.runState === 'postmigrate' && shouldRun) return { effects: [{ kind: 'continueGuest' }], lookAgainAfter: 20 };
+  if (qemu.runState === 'postmigrate' && shouldRun)
+    return { effects: [{ kind: 'continueGuest', because }], lookAgainAfter: 20 };
   const cause: Cause = { reason: 'TargetLost', message: 'The target QEMU ended before it had run the guest.' };
   return one({ kind: 'publishVerdict', verdict: 'Resumed', cause });
 }
