@@ -5,6 +5,8 @@ import type { Pod } from '../kube/core-resources.ts';
 import type { Informer } from '../kube/informer.ts';
 import type { KubeTransport } from '../kube/transport.ts';
 import type { Logger } from '../observability/logger.ts';
+import type { AttemptCredentials } from './credentials/attempt-credentials.ts';
+import type { HandoverServer } from './handover/server.ts';
 import type { PodQueue } from './pod-queue.ts';
 import type { QemuRegistry } from './qemu/registry.ts';
 import type { StateDirectory } from './state-directory.ts';
@@ -23,6 +25,12 @@ export interface AgentContext {
   readonly incoming: Informer<VirtualMachineMigration>;
   readonly qemus: QemuRegistry;
   readonly state: StateDirectory;
+  /** The keys of the attempts that this node takes part in. */
+  readonly credentials: AttemptCredentials;
+  /** Where other agents hand guests over to this one. */
+  readonly handoverServer: HandoverServer;
+  /** The address under which they reach it; absent: the node's, as its pods have it. */
+  readonly handoverAddress: string | undefined;
   /** Whoever changes a QEMU holds its pod's place here. */
   readonly podQueue: PodQueue;
   readonly logger: Logger;

@@ -8,6 +8,9 @@ export interface Flags {
   readonly podsDirectory: string;
   readonly stateDirectory: string;
   readonly namespace: string;
+  /** Where to listen for other agents; undefined: on every address. */
+  readonly handoverAddress: string | undefined;
+  readonly handoverPort: number;
   readonly healthPort: number;
 }
 
@@ -18,6 +21,8 @@ export const usage = `Usage: vmferry-agent [flags]
   --pods-directory FOLDER   where the node keeps its pods' volumes (default /var/lib/kubelet/pods)
   --state-directory FOLDER  what outlives a restart of the agent; on a tmpfs (default /run/vmferry)
   --namespace NAME          namespace of the agents' leases (default ${systemNamespace})
+  --handover-address ADDR   listen there for the agents that hand guests over (default every address of the host)
+  --handover-port PORT      (default 9443; 0 lets the kernel choose)
   --health-port PORT        serve /healthz and /readyz there; 0 is off (default 0)
 `;
 
@@ -32,18 +37,23 @@ export function parseFlags(args: readonly string[]): Flags | undefined {
     if (!values[folder].startsWith('/')) throw new Error(`--${folder} must be an absolute path.`);
   }
   if (values['node-name'] === '') throw new Error('--node-name must not be empty.');
-  const healthPort = Number(values['health-port']);
-  if (!/^\d+$/.test(values['health-port']) || healthPort > 65_535) {
-    throw new Error(`--health-port must be a port number from 0 to 65535, not "${values['health-port']}".`);
-  }
   return {
     nodeName: values['node-name'],
     kubeconfig: values.kubeconfig,
     podsDirectory: values['pods-directory'],
     stateDirectory: values['state-directory'],
     namespace: values.namespace,
-    healthPort,
+    handoverAddress: values['handover-address'],
+    handoverPort: port('handover-port', values['handover-port']),
+    healthPort: port('health-port', values['health-port']),
   };
+}
+
+function port(flag: string, value: string): number {
+  const number = Number(value);
+  if (!/^\d+$/.test(value) || number > 65_535)
+    throw new Error(`--${flag} must be a port number from 0 to 65535, not "${value}".`);
+  return number;
 }
 
 function parse(args: readonly string[]) {
@@ -56,6 +66,8 @@ function parse(args: readonly string[]) {
         'pods-directory': { type: 'string', default: '/var/lib/kubelet/pods' },
         'state-directory': { type: 'string', default: '/run/vmferry' },
         namespace: { type: 'string', default: systemNamespace },
+        'handover-address': { type: 'string' },
+        'handover-port': { type: 'string', default: '9443' },
         'health-port': { type: 'string', default: '0' },
         help: { type: 'boolean', short: 'h', default: false },
       },

@@ -12,8 +12,12 @@ import { startHealthServer } from '../observability/health.ts';
 import { createLogger, type Logger } from '../observability/logger.ts';
 import { runProcess } from '../observability/shutdown.ts';
 import type { AgentContext } from './context.ts';
+import { AttemptCredentials } from './credentials/attempt-credentials.ts';
 import { type Flags, parseFlags, usage } from './flags.ts';
+import { HandoverServer } from './handover/server.ts';
 import { startMigrationAgent } from './migration/agent.ts';
+import { startLeftPods } from './migration/left-pods.ts';
+import { forgetEnded, recall } from './migration/remembered.ts';
 import { startPodCleanup } from './pod-cleanup.ts';
 import { PodQueue } from './pod-queue.ts';
 import { PresenceLease } from './presence-lease.ts';
@@ -21,6 +25,9 @@ import { QemuRegistry } from './qemu/registry.ts';
 import { becomeSingleInstance } from './single-instance.ts';
 import { isOnTmpfs, StateDirectory } from './state-directory.ts';
 import { startVirtualMachineAgent } from './virtual-machine/agent.ts';
+
+/** How long the API server is waited for before old knowledge is acted on. */
+const apiPatienceMilliseconds = 1_000;
 
 async function main(args: readonly string[]): Promise<number> {
   let flags: Flags | undefined;
@@ -52,14 +59,22 @@ async function run(
   resources.use(await becomeSingleInstance(flags.stateDirectory, logger, signal));
   resources.use(await startHealthServer({ port: flags.healthPort, ready: () => warm }));
   const context = await createContext(config, flags, logger, resources);
-  // Pods first: what is decided on a VM or a migration looks at its pods. Then whoever listens, then what there is to listen to.
+  // A guest may stand still right now: if the API server does not answer, migrations go on with what is remembered of them.
+  const migrations = [context.outgoing, context.incoming];
+  for (const informer of migrations) informer.start();
+  const patience = AbortSignal.any([signal, AbortSignal.timeout(apiPatienceMilliseconds)]);
+  await Promise.all(migrations.map((informer) => informer.synced(patience))).catch(() => undefined);
+  await recall(context);
+  resources.use(startMigrationAgent(context));
+  // Pods first: what is decided on a VM looks at its pods. Then whoever listens, then what there is to listen to.
   context.pods.start();
   await context.pods.synced(signal);
   resources.use(startVirtualMachineAgent(context));
-  resources.use(startMigrationAgent(context));
+  context.virtualMachines.start();
   const informers = [context.virtualMachines, context.outgoing, context.incoming];
-  for (const informer of informers) informer.start();
   await Promise.all(informers.map((informer) => informer.synced(signal)));
+  await forgetEnded(context);
+  resources.use(startLeftPods(context));
   resources.use(await startPodCleanup(context));
   warm = true;
   resources.use(presenceLease(context, flags));
@@ -75,7 +90,7 @@ function presenceLease({ client, nodeName, logger }: AgentContext, { namespace }
 
 async function createContext(
   config: KubeConfig,
-  { nodeName, podsDirectory, stateDirectory }: Flags,
+  { nodeName, podsDirectory, stateDirectory, handoverAddress, handoverPort }: Flags,
   logger: Logger,
   resources: AsyncDisposableStack,
 ): Promise<AgentContext> {
@@ -89,6 +104,9 @@ async function createContext(
   const transport = resources.use(new KubeTransport(config, { userAgent: 'vmferry-agent' }));
   const client = new KubeClient(transport);
   const selected = (field: string) => ({ logger, fieldSelector: `${field}=${nodeName}` });
+  const handoverServer = resources.use(
+    await HandoverServer.listen({ host: handoverAddress ?? '::', port: handoverPort, logger }),
+  );
   const migrations = (field: string) =>
     resources.use(new Informer(client, virtualMachineMigrations, selected(`status.${field}`)));
   return {
@@ -103,6 +121,9 @@ async function createContext(
     incoming: migrations('targetNode'),
     qemus: resources.use(new QemuRegistry({ podsDirectory, state, logger })),
     state,
+    credentials: new AttemptCredentials(state),
+    handoverServer,
+    handoverAddress,
     podQueue: new PodQueue(),
     logger,
   };

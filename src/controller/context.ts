@@ -33,6 +33,8 @@ export interface ControllerContext {
   readonly options: ControllerOptions;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
+  /** When this process began to look; milliseconds since the epoch. */
+  readonly startedAt: number;
 }
 
 export interface ControllerOptions {
@@ -79,6 +81,7 @@ export function createContext(
     logger,
     options,
     now: Date.now,
+    startedAt: Date.now(),
   };
 }
 

@@ -116,6 +116,7 @@ export function createNodeRuntime(
       kubeconfig: await writeTokenKubeconfig(`agent-${name}`, 'vmferry-agent', nodeReference),
       'pods-directory': path.join(node.root, 'pods'),
       'state-directory': path.join(node.root, 'state'),
+      'handover-address': node.address,
     });
     return node.agent;
   }

@@ -1,6 +1,6 @@
 /** Certificates as the agents make them, and some that are not as they must be. */
 import { webcrypto } from 'node:crypto';
-import type { KeyPair } from './key-pair.ts';
+import type { KeyPair } from '../credentials/key-pair.ts';
 
 const day = 86_400_000;
 const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };

@@ -4,8 +4,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { TLSSocket } from 'node:tls';
 import { Deadline } from '../../kube/deadline.ts';
 import type { Logger } from '../../observability/logger.ts';
+import type { KeyPair } from '../credentials/key-pair.ts';
 import { type HandoverRefusalCode, HandoverRefused, HandoverUnreachable } from './errors.ts';
-import type { KeyPair } from './key-pair.ts';
 import {
   type CompletedMessage,
   type HandoverCalls,

@@ -4,8 +4,8 @@ import { connect as connectTcp, type Socket } from 'node:net';
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls';
 import { attemptStamp } from '../../migration/attempt.ts';
 import { createLogger } from '../../observability/logger.ts';
+import type { KeyPair } from '../credentials/key-pair.ts';
 import { createKeyPair } from './certificates.test-support.ts';
-import type { KeyPair } from './key-pair.ts';
 import { handoverCalls } from './messages.ts';
 import { type HandoverHandle, HandoverServer } from './server.ts';
 

@@ -1,7 +1,7 @@
 import { constants, X509Certificate } from 'node:crypto';
 import { createSecureContext, type SecureContext } from 'node:tls';
+import type { KeyPair } from '../credentials/key-pair.ts';
 import { HandoverCertificateInvalid } from './errors.ts';
-import type { KeyPair } from './key-pair.ts';
 
 /** One version, and no way to go on with an earlier session: every connection proves anew who is at its ends. */
 export const protocolOptions = {

@@ -4,8 +4,8 @@ import { createServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { Logger } from '../../observability/logger.ts';
+import type { KeyPair } from '../credentials/key-pair.ts';
 import { AdmittedAttempt, type HandoverHandle } from './admitted-attempt.ts';
-import type { KeyPair } from './key-pair.ts';
 import { protocolOptions } from './pinned-peer.ts';
 import { UnreadableBody } from './read-json.ts';
 

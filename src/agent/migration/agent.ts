@@ -1,124 +1,165 @@
-/** Works on the migrations whose source or target is this node: woken by their objects, their pods and their QEMUs. */
+/** Works on the migrations whose source or target is this node: woken by their objects, their pods, their QEMUs and the other agent. */
 import type { VirtualMachineMigration } from '../../api/objects.ts';
 import { isTerminal } from '../../api/phases.ts';
 import { Controller, type ReconcileResult } from '../../kube/controller.ts';
 import type { AgentContext } from '../context.ts';
-import { ProgressPublisher } from './progress-publisher.ts';
-import { OutdatedWrite } from './publish.ts';
+import { forget, remember } from './remembered.ts';
 import { workOnSource } from './source.ts';
+import { SourceAttempt } from './source-attempt.ts';
 import { workOnTarget } from './target.ts';
-import { TransferWatch } from './transfer-watch.ts';
-
-interface Attached {
-  podUID: string;
-  watch: TransferWatch;
-  progress: ProgressPublisher;
-  detach: () => void;
-}
+import { TargetAttempt } from './target-attempt.ts';
 
 /** A QEMU that cannot be reached now is asked again soon: the guest may stand still. */
 const maxBackoffMilliseconds = 1_000;
+const concurrency = 16;
 
 export function startMigrationAgent(context: AgentContext): AsyncDisposable {
-  const attached = new Map<string, Attached>();
-
-  const source = new Controller({
-    name: 'migration-source',
-    concurrency: 16,
-    logger: context.logger,
-    maxBackoffMilliseconds,
-    reconcile: (key) => reconcile('source', key),
-  });
-  const target = new Controller({
-    name: 'migration-target',
-    concurrency: 16,
-    logger: context.logger,
-    maxBackoffMilliseconds,
-    reconcile: (key) => reconcile('target', key),
-  });
-
-  function attach(side: 'source' | 'target', key: string, podUID: string): Attached {
-    const id = `${side} ${key}`;
-    const known = attached.get(id);
-    if (known?.podUID === podUID) return known;
-    known?.detach();
-    const queue = side === 'source' ? source : target;
-    const qemu = context.qemus.get(podUID);
-    const watch = new TransferWatch();
-    const stopEvents = qemu.onEvent((event) => {
-      watch.observe(event);
-      if (event.name !== 'MIGRATION_PASS') queue.enqueue(key);
-    });
-    const stopChanges = qemu.onChange(() => queue.enqueue(key));
-    const detach = () => {
-      stopEvents();
-      stopChanges();
-      attached.delete(id);
-    };
-    const fresh = { podUID, watch, progress: new ProgressPublisher(context, key), detach };
-    attached.set(id, fresh);
-    return fresh;
-  }
-
-  async function reconcile(side: 'source' | 'target', key: string): Promise<ReconcileResult> {
-    const informer = side === 'source' ? context.outgoing : context.incoming;
-    const migration = informer.cache.get(key);
-    const work = migration && workOf(side, migration, context);
-    if (migration === undefined || work === undefined) {
-      attached.get(`${side} ${key}`)?.detach();
-      return {};
-    }
-    const { podUID, attempt } = work;
-    const { watch, progress } = attach(side, key, podUID);
-    const scope = { context, migration, podUID, attempt };
-    try {
-      const lookAgainAfter = await context.podQueue.run(podUID, () =>
-        side === 'source'
-          ? workOnSource({ ...scope, watch, progressWritten: () => progress.idle() })
-          : workOnTarget(scope),
-      );
-      if (side === 'source' && migration.status?.plan !== undefined) progress.tick(watch);
-      return lookAgainAfter === undefined ? {} : { requeueAfterMilliseconds: lookAgainAfter };
-    } catch (error) {
-      // The newest state is in the cache already.
-      if (error instanceof OutdatedWrite) return { requeueAfterMilliseconds: 1 };
-      throw error;
-    }
-  }
-
-  context.outgoing.onChange((key) => source.enqueue(key));
-  context.incoming.onChange((key) => target.enqueue(key));
+  const sides = [new SourceWorker(context), new TargetWorker(context)];
   context.pods.onChange((_key, current, previous) => {
     const podUID = (current ?? previous)?.metadata.uid;
-    for (const [id, entry] of attached) {
-      if (entry.podUID !== podUID) continue;
-      const [side, key = ''] = id.split(' ');
-      (side === 'source' ? source : target).enqueue(key);
-    }
+    for (const side of sides) side.wakePod(podUID);
   });
-  source.start();
-  target.start();
-
+  for (const side of sides) side.start();
   return {
     async [Symbol.asyncDispose]() {
-      await source[Symbol.asyncDispose]();
-      await target[Symbol.asyncDispose]();
-      for (const { detach } of [...attached.values()]) detach();
+      for (const side of sides) await side[Symbol.asyncDispose]();
     },
   };
 }
 
-/** The pod this node has to work on, or nothing: not placed yet, or over and cleaned. */
-function workOf(
-  side: 'source' | 'target',
-  { status }: VirtualMachineMigration,
-  context: AgentContext,
-): { podUID: string; attempt: number } | undefined {
-  const podUID = (side === 'source' ? status?.sourcePod : status?.targetPod)?.uid;
-  const { attempt } = status ?? {};
-  if (podUID === undefined || attempt === undefined) return undefined;
-  const sourceMustEnd = side === 'source' && status?.owner !== undefined;
-  const podExists = () => context.pods.cache.list().some(({ metadata }) => metadata.uid === podUID);
-  if (isTerminal(status?.phase) && !(sourceMustEnd && podExists())) return undefined;
-  return { podUID, attempt };
+interface Attached<Work> {
+  readonly work: Work;
+  readonly detach: () => Promise<void>;
+}
+
+/** What both sides have in common: a queue of migrations, and one attempt of each that is being worked on. */
+abstract class SideWorker<Work extends SourceAttempt | TargetAttempt> implements AsyncDisposable {
+  protected readonly context: AgentContext;
+  readonly #side: 'source' | 'target';
+  readonly #controller: Controller;
+  readonly #attached = new Map<string, Attached<Work>>();
+
+  constructor(context: AgentContext, side: 'source' | 'target') {
+    this.context = context;
+    this.#side = side;
+    this.#controller = new Controller({
+      name: `migration-${side}`,
+      concurrency,
+      logger: context.logger,
+      maxBackoffMilliseconds,
+      reconcile: (key) => this.#reconcile(key),
+    });
+    this.informer.onChange((key) => this.#controller.enqueue(key));
+  }
+
+  protected get informer() {
+    return this.#side === 'source' ? this.context.outgoing : this.context.incoming;
+  }
+
+  protected abstract open(migration: VirtualMachineMigration, at: At): Work;
+  protected abstract step(migration: VirtualMachineMigration, work: Work): Promise<number | undefined>;
+
+  start(): void {
+    for (const migration of this.informer.cache.list())
+      this.#controller.enqueue(`${migration.metadata.namespace}/${migration.metadata.name}`);
+    this.#controller.start();
+  }
+
+  wakePod(podUID: string | undefined): void {
+    for (const [key, { work }] of this.#attached) if (work.podUID === podUID) this.#controller.enqueue(key);
+  }
+
+  async #reconcile(key: string): Promise<ReconcileResult> {
+    const migration = this.informer.cache.get(key);
+    const at = migration && this.#workOf(key, migration);
+    if (migration === undefined || at === undefined) {
+      await this.#detach(key);
+      return {};
+    }
+    const work = await this.#attach(key, migration, at);
+    await remember(this.context, migration, at);
+    const lookAgainAfter = await this.context.podQueue.run(at.podUID, () => this.step(migration, work));
+    return lookAgainAfter === undefined ? {} : { requeueAfterMilliseconds: lookAgainAfter };
+  }
+
+  async #attach(key: string, migration: VirtualMachineMigration, at: At): Promise<Work> {
+    const known = this.#attached.get(key);
+    if (known?.work.podUID === at.podUID && known.work.attempt === at.attempt) return known.work;
+    await this.#detach(key);
+    const qemu = this.context.qemus.get(at.podUID);
+    const work = this.open(migration, at);
+    const stopEvents = qemu.onEvent((event) => {
+      if ('watch' in work) work.watch.observe(event);
+      if (event.name !== 'MIGRATION_PASS') this.#controller.enqueue(key);
+    });
+    const stopChanges = qemu.onChange(() => this.#controller.enqueue(key));
+    const detach = async () => {
+      stopEvents();
+      stopChanges();
+      this.#attached.delete(key);
+      await work[Symbol.asyncDispose]();
+      await forget(this.context, migration, at);
+    };
+    this.#attached.set(key, { work, detach });
+    return work;
+  }
+
+  async #detach(key: string): Promise<void> {
+    await this.#attached.get(key)?.detach();
+  }
+
+  /** The pod this node has to work on, or nothing: not placed yet, or over and cleaned. */
+  #workOf(key: string, { status }: VirtualMachineMigration): At | undefined {
+    const podUID = (this.#side === 'source' ? status?.sourcePod : status?.targetPod)?.uid;
+    const { attempt } = status ?? {};
+    if (podUID === undefined || attempt === undefined) return undefined;
+    const sourceMustEnd = this.#side === 'source' && status?.owner !== undefined;
+    const podExists = () => this.context.pods.cache.list().some(({ metadata }) => metadata.uid === podUID);
+    if (isTerminal(status?.phase) && !(sourceMustEnd && podExists())) return undefined;
+    return { podUID, attempt, wake: () => this.#controller.enqueue(key) };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#controller[Symbol.asyncDispose]();
+    for (const { work } of this.#attached.values()) await work[Symbol.asyncDispose]();
+  }
+}
+
+/** Which attempt, and how it is woken. */
+interface At {
+  readonly podUID: string;
+  readonly attempt: number;
+  readonly wake: () => void;
+}
+
+class SourceWorker extends SideWorker<SourceAttempt> {
+  constructor(context: AgentContext) {
+    super(context, 'source');
+  }
+
+  protected open(migration: VirtualMachineMigration, at: At): SourceAttempt {
+    return new SourceAttempt(this.context, migration, at);
+  }
+
+  protected async step(migration: VirtualMachineMigration, work: SourceAttempt): Promise<number | undefined> {
+    work.reachTarget(migration, await this.context.credentials.of(work.podUID, migration.metadata.uid, work.attempt));
+    const lookAgainAfter = await workOnSource({ context: this.context, migration, work });
+    if (migration.status?.plan !== undefined) work.keepTelling(migration);
+    return lookAgainAfter;
+  }
+}
+
+class TargetWorker extends SideWorker<TargetAttempt> {
+  constructor(context: AgentContext) {
+    super(context, 'target');
+  }
+
+  protected open(migration: VirtualMachineMigration, at: At): TargetAttempt {
+    return new TargetAttempt(this.context, migration, at);
+  }
+
+  protected async step(migration: VirtualMachineMigration, work: TargetAttempt): Promise<number | undefined> {
+    work.admitSource(migration, await this.context.credentials.of(work.podUID, migration.metadata.uid, work.attempt));
+    return await workOnTarget({ context: this.context, migration, work });
+  }
 }

@@ -3,12 +3,12 @@ import { type VirtualMachineMigration, virtualMachineMigrations } from '../../ap
 import type { VirtualMachineMigrationStatus } from '../../api/virtual-machine-migration.gen.ts';
 import type { JsonPatchOperation } from '../../kube/client.ts';
 import { ApiError } from '../../kube/errors.ts';
-import type { Informer } from '../../kube/informer.ts';
 import type { AgentContext } from '../context.ts';
 
 type SourceSide = NonNullable<VirtualMachineMigrationStatus['source']>;
 type TargetSide = NonNullable<VirtualMachineMigrationStatus['target']>;
-type Sides = { source: SourceSide; target: TargetSide };
+export type Sides = { source: SourceSide; target: TargetSide };
+export type Side = keyof Sides;
 
 /** What the API takes. QEMU's own words have no bound. */
 const maxMessage = 4000;
@@ -18,20 +18,25 @@ export class OutdatedWrite extends Error {
   readonly code = 'OutdatedWrite';
 }
 
+interface Extras {
+  transfer?: VirtualMachineMigrationStatus['transfer'] | undefined;
+  signal?: AbortSignal;
+}
+
 /**
  * Adds `fields` to the agent's side. The patch tests the object's UID, the attempt, and the sequence number of what this agent has
  * written last, so that a write that was delayed on its way is refused instead of undoing a later one. (A merge patch with
  * a wrong UID would be accepted.)
  * @throws OutdatedWrite when the object is not as it was read; the newest state is then in the cache.
  */
-export async function publishSide<S extends keyof Sides>(
+export async function publishSide<S extends Side>(
   context: AgentContext,
-  informer: Informer<VirtualMachineMigration>,
   migration: VirtualMachineMigration,
   side: S,
   fields: Partial<Sides[S]>,
-  transfer?: VirtualMachineMigrationStatus['transfer'],
-): Promise<VirtualMachineMigration> {
+  { transfer, signal }: Extras = {},
+): Promise<void> {
+  const informer = side === 'source' ? context.outgoing : context.incoming;
   const { namespace, name, uid } = migration.metadata;
   const status = migration.status ?? {};
   const before: SourceSide | TargetSide | undefined = status[side];
@@ -47,15 +52,16 @@ export async function publishSide<S extends keyof Sides>(
     { op: 'replace', path: `/status/${side}`, value: { ...before, ...fields, ...said, sequence: sequence + 1 } },
     ...(transfer === undefined ? [] : [{ op: 'add', path: '/status/transfer', value: transfer } as const]),
   ];
+  const options = signal === undefined ? {} : { signal };
   try {
     const saved = await context.client.jsonPatch(virtualMachineMigrations, { namespace, name }, operations, {
       subresource: 'status',
+      ...options,
     });
     informer.observe(saved);
-    return saved;
   } catch (error) {
     if (!(error instanceof ApiError) || (error.status !== 422 && error.status !== 409)) throw error;
-    const newest = await context.client.get(virtualMachineMigrations, { namespace, name });
+    const newest = await context.client.get(virtualMachineMigrations, { namespace, name }, options);
     informer.observe(newest);
     const same = newest.metadata.uid === uid && newest.status?.attempt === status.attempt;
     // Nothing has changed: it is the content that is refused, and would be refused again.

@@ -1,21 +1,25 @@
 /** The target side: gathers facts from QEMU, the object and the state directory, asks `targetStep`, and does what it says. */
 import type { VirtualMachineMigration } from '../../api/objects.ts';
-import { attemptFiles } from '../../migration/attempt.ts';
-import { sourceSide, targetSide } from '../../migration/evidence.ts';
+import { attemptFiles, streamCredentialsID } from '../../migration/attempt.ts';
+import type { Cause } from '../../migration/cause.ts';
+import { heardDirectly, sourceGone, sourceSide, sourceWord, targetSide } from '../../migration/evidence.ts';
+import { limits } from '../../migration/limits.ts';
 import { type TargetEffect, type TargetFacts, type TargetQemu, targetStep } from '../../migration/target-step.ts';
 import { capabilitiesFor, parametersFor } from '../../qmp/migration-settings.ts';
 import type { AgentContext } from '../context.ts';
+import { installStreamCredentials } from '../credentials/stream-credentials.ts';
 import { readPreflight } from '../preflight.ts';
+import { isEncrypted } from './encryption.ts';
 import { endQemu } from './end-qemu.ts';
-import { publishSide } from './publish.ts';
 import { type QemuReading, readQemu } from './read-qemu.ts';
+import type { Heard, TargetAttempt } from './target-attempt.ts';
+import { recordContinued, recordRefused } from './target-journal.ts';
 
 /** One migration whose target pod is on this node. */
 export interface TargetScope {
-  context: AgentContext;
-  migration: VirtualMachineMigration;
-  podUID: string;
-  attempt: number;
+  readonly context: AgentContext;
+  readonly migration: VirtualMachineMigration;
+  readonly work: TargetAttempt;
 }
 
 type Executor<K extends TargetEffect['kind']> = (
@@ -23,36 +27,48 @@ type Executor<K extends TargetEffect['kind']> = (
   effect: Extract<TargetEffect, { kind: K }>,
 ) => Promise<void>;
 
+/** A QEMU that is to be killed need not be asked for long. */
+const hastyMilliseconds = 50;
+
 const executors: { [K in TargetEffect['kind']]: Executor<K> } = {
-  async listen({ context, podUID }, { address }) {
-    const qemu = context.qemus.get(podUID);
+  async listen(scope, { address }) {
+    const { context, work } = scope;
+    const qemu = context.qemus.get(work.podUID);
     const features = await qemu.features();
     const monitor = await qemu.monitor();
+    const credentials = isEncrypted(scope.migration) ? await installServerCredentials(scope) : {};
     await monitor.execute('migrate-set-capabilities', { capabilities: capabilitiesFor('target', features) });
-    await monitor.execute('migrate-set-parameters', parametersFor(features));
+    await monitor.execute('migrate-set-parameters', { ...parametersFor(features), ...credentials });
     const host = address.includes(':') ? `[${address}]` : address;
     // The kernel chooses the port. A QEMU that stays after a failed load can still be asked for the reason.
     const failure = features.incomingExitOnError ? { 'exit-on-error': false } : {};
     await monitor.execute('migrate-incoming', { uri: `tcp:${host}:0`, ...failure });
   },
-  async publishReady(scope, { endpoint }) {
-    const preflight = await readPreflight(scope.context.qemus.get(scope.podUID));
-    await publish(scope, { preflight, endpoint });
+  async publishReady({ context, migration, work }, { endpoint }) {
+    const preflight = await readPreflight(context.qemus.get(work.podUID));
+    const keys = await context.credentials.of(work.podUID, migration.metadata.uid, work.attempt);
+    const certificates = { stream: keys.stream.certificate, handover: keys.handover.certificate };
+    const host = context.handoverAddress ?? podOf(context, work.podUID)?.status?.hostIP ?? endpoint.host;
+    const handover = { host, port: context.handoverServer.port };
+    work.publisher.say({ preflight, endpoint, certificates, handover });
   },
-  async recordContinued({ context, podUID, migration, attempt }) {
-    await context.state.mark(podUID, attemptFiles(migration.metadata.uid, attempt).continued);
+  recordContinued: ({ context, migration, work }) => recordContinued(context.state, attemptOf(migration, work)),
+  async continueGuest({ context, work }) {
+    await (await context.qemus.get(work.podUID).monitor()).execute('cont');
   },
-  async continueGuest({ context, podUID }) {
-    await (await context.qemus.get(podUID).monitor()).execute('cont');
+  recordRefused: ({ context, migration, work }, { cause }) =>
+    recordRefused(context.state, attemptOf(migration, work), cause),
+  async endQemu({ context, work }, { now }) {
+    const qemu = context.qemus.get(work.podUID);
+    await (now ? qemu.kill() : endQemu(qemu));
   },
-  async recordRefused({ context, podUID, migration, attempt }) {
-    await context.state.mark(podUID, attemptFiles(migration.metadata.uid, attempt).refused);
+  async stopGuest({ context, work }) {
+    context.logger.error({ podUID: work.podUID }, 'Both sides say that they run the guest: stopping it here');
+    await (await context.qemus.get(work.podUID).monitor()).execute('stop');
   },
-  async endQemu({ context, podUID }) {
-    await endQemu(context.qemus.get(podUID));
-  },
-  async publishVerdict(scope, { verdict, cause }) {
-    await publish(scope, { verdict, ...cause });
+  async publishVerdict({ work }, { verdict, cause }) {
+    work.publisher.say({ verdict, ...cause });
+    work.answer(verdict);
   },
 };
 
@@ -62,44 +78,55 @@ const executors: { [K in TargetEffect['kind']]: Executor<K> } = {
  */
 export async function workOnTarget(scope: TargetScope): Promise<number | undefined> {
   for (;;) {
-    const current = scope.context.incoming.cache.get(
-      `${scope.migration.metadata.namespace}/${scope.migration.metadata.name}`,
-    );
-    if (current?.metadata.uid !== scope.migration.metadata.uid) return undefined;
-    const now = { ...scope, migration: current };
-    const { effects, lookAgainAfter } = targetStep(await gatherFacts(now));
+    const { context, migration: begun, work } = scope;
+    const migration = context.incoming.cache.get(`${begun.metadata.namespace}/${begun.metadata.name}`);
+    if (migration?.metadata.uid !== begun.metadata.uid || migration.status?.attempt !== work.attempt) return undefined;
+    const { effects, lookAgainAfter } = targetStep(await gatherFacts({ ...scope, migration }));
     for (const effect of effects) {
       const executor = executors[effect.kind] as Executor<typeof effect.kind>;
-      await executor(now, effect);
+      await executor({ ...scope, migration }, effect);
     }
     if (effects.length === 0 || lookAgainAfter !== undefined) return lookAgainAfter;
   }
 }
 
-async function gatherFacts({ context, migration, podUID, attempt }: TargetScope): Promise<TargetFacts> {
+async function gatherFacts({ context, migration, work }: TargetScope): Promise<TargetFacts> {
+  const { podUID, attempt, publisher, refusalAsked } = work;
   const status = migration.status ?? {};
   const source = sourceSide(status);
   const published = targetSide(status);
   const files = attemptFiles(migration.metadata.uid, attempt);
-  const address = context.pods.cache.list().find(({ metadata }) => metadata.uid === podUID)?.status?.podIP;
+  const heard = await context.state.read<Heard>(podUID, files.heard);
+  const word = sourceWord(status) ?? (heard === undefined ? undefined : heardDirectly('Completed'));
+  const gone = sourceGone(status);
+  const address = podOf(context, podUID)?.status?.podIP;
+  const refused = await context.state.read<Cause | true>(podUID, files.refused);
+  const verdict = publisher.said('verdict', published?.verdict);
   return {
-    resumeTarget: source?.resumeTarget ?? true,
-    sourceGone: status.abort?.attempt === attempt && status.abort.sourceGone === true,
-    ...(source?.verdict === undefined ? {} : { sourceVerdict: source.verdict }),
+    resumeTarget: source?.resumeTarget ?? heard?.resumeTarget ?? true,
+    // Without a plan `migrate` was never issued, and with an abort it never will be.
+    abandoned: status.abort?.attempt === attempt && status.plan === undefined,
+    mayListen: !isEncrypted(migration) || source?.certificates !== undefined,
+    ...(gone === undefined ? {} : { sourceGone: gone }),
+    ...(word === undefined ? {} : { sourceWord: word }),
+    ...(refusalAsked === undefined ? {} : { refusalAsked }),
     ...(address === undefined ? {} : { address }),
     published: {
-      endpoint: published?.endpoint !== undefined,
-      ...(published?.verdict === undefined ? {} : { verdict: published.verdict }),
+      endpoint: publisher.said('endpoint', published?.endpoint) !== undefined,
+      ...(verdict === undefined ? {} : { verdict }),
     },
     journal: {
       continued: await context.state.has(podUID, files.continued),
-      refused: await context.state.has(podUID, files.refused),
+      ...(refused === undefined ? {} : { refused }),
     },
-    qemu: targetQemu(await readQemu(context.qemus.get(podUID))),
+    qemu: targetQemu(
+      await readQemu(context.qemus.get(podUID), refusalAsked === undefined ? limits.inBandAnswer : hastyMilliseconds),
+    ),
   };
 }
 
-function targetQemu(reading: QemuReading): TargetQemu {
+export function targetQemu(reading: QemuReading): TargetQemu {
+  if (reading.presence === 'unknown') return { presence: 'unknown' };
   if (reading.presence !== 'present') return reading;
   const { status, migration } = reading;
   const port = Number(migration['socket-address']?.[0]?.port);
@@ -112,6 +139,25 @@ function targetQemu(reading: QemuReading): TargetQemu {
   };
 }
 
-async function publish(scope: TargetScope, fields: Parameters<typeof publishSide<'target'>>[4]): Promise<void> {
-  await publishSide(scope.context, scope.context.incoming, scope.migration, 'target', fields);
+function attemptOf({ metadata }: VirtualMachineMigration, { podUID, attempt }: TargetAttempt) {
+  return { podUID, migrationUID: metadata.uid, attempt };
+}
+
+function podOf({ pods }: AgentContext, podUID: string) {
+  return pods.cache.list().find(({ metadata }) => metadata.uid === podUID);
+}
+
+async function installServerCredentials({ context, migration, work }: TargetScope) {
+  const { uid } = migration.metadata;
+  const peerCertificate = sourceSide(migration.status ?? {})?.certificates?.stream;
+  if (peerCertificate === undefined) throw new Error(`vmm/${migration.metadata.name}: no certificate of the source`);
+  const keys = await context.credentials.of(work.podUID, uid, work.attempt);
+  const id = streamCredentialsID(uid, work.attempt);
+  await installStreamCredentials(context.qemus.get(work.podUID), {
+    id,
+    endpoint: 'server',
+    own: keys.stream,
+    peerCertificate,
+  });
+  return { 'tls-creds': id };
 }

@@ -140,9 +140,9 @@ async function updateVirtualMachine(
 async function createTargetPod(
   context: ControllerContext,
   migration: VirtualMachineMigration,
-  { attempt, avoidNode }: { attempt: number; avoidNode: string },
+  { attempt, avoidNodes }: { attempt: number; avoidNodes: string[] },
 ): Promise<boolean> {
-  const { namespace, uid } = migration.metadata;
+  const { namespace, name, uid } = migration.metadata;
   const vm = context.virtualMachines.cache.get(`${namespace}/${migration.spec.virtualMachineName}`);
   const hardware = vm?.status?.hardware;
   if (vm === undefined || hardware === undefined) return false;
@@ -152,9 +152,9 @@ async function createTargetPod(
     podName: targetPodName(vm.metadata.name, uid, attempt),
     role: 'target',
     qemuImage: context.options.qemuImage,
-    migration: { uid, attempt },
+    migration: { name, uid, attempt },
     ...(migration.spec.target === undefined ? {} : { target: migration.spec.target }),
-    avoidNode,
+    avoidNodes,
     paused: true,
   });
   try {

@@ -1,61 +1,77 @@
 /** Gathers what `controllerStep` decides on, from the caches alone. */
 
-import { finalizers, labels } from '../../api/labels.ts';
+import { labels } from '../../api/labels.ts';
 import type { VirtualMachine, VirtualMachineMigration } from '../../api/objects.ts';
 import type { Pod } from '../../kube/core-resources.ts';
 import { targetPodName } from '../../migration/attempt.ts';
-import type { ControllerFacts, PodFacts } from '../../migration/controller-facts.ts';
+import type { AgentPresence, ControllerFacts, PodFacts } from '../../migration/controller-facts.ts';
 import type { ControllerContext } from '../context.ts';
+import { podEvidence } from '../pod-evidence.ts';
 
 export function gatherFacts(context: ControllerContext, migration: VirtualMachineMigration): ControllerFacts {
-  const { namespace } = migration.metadata;
+  const { namespace, uid } = migration.metadata;
   const { status } = migration;
   const virtualMachine = context.virtualMachines.cache.get(`${namespace}/${migration.spec.virtualMachineName}`);
   const source = status?.sourcePod ?? placedPod(virtualMachine);
-  const target = status?.targetPod ?? {
-    name: targetPodName(migration.spec.virtualMachineName, migration.metadata.uid, status?.attempt ?? 1),
-  };
-  const own = (pod: Pod) => pod.metadata.labels?.[labels.migration] === migration.metadata.uid;
+  const targetName = targetPodName(migration.spec.virtualMachineName, uid, status?.attempt ?? 1);
+  const target = status?.targetPod ?? { name: targetName };
+  const made = context.pods.cache.byIndex('migration', uid);
+  const factsOf = (pod: Pod | undefined) => podFacts(context, pod, virtualMachine);
   return {
     now: context.now(),
     migration,
     virtualMachine,
-    sourcePod: podFacts(context, namespace, source),
-    targetPod: podFacts(context, namespace, target, own),
+    sourcePod: factsOf(find(context, namespace, source)),
+    targetPod: factsOf(made.find((pod) => isNamed(pod, target))),
+    debts: made.filter(({ metadata }) => metadata.name !== targetName).map(factsOf),
+    agents: {
+      source: presenceOf(context, status?.sourceNode),
+      target: presenceOf(context, status?.targetNode),
+    },
   };
 }
 
-function placedPod(virtualMachine: VirtualMachine | undefined): { name: string; uid?: string } | undefined {
+/** An agent that was not seen at work yet counts as silent from the moment at which this process began to look. */
+function presenceOf({ agents, startedAt }: ControllerContext, nodeName: string | undefined): AgentPresence {
+  return (nodeName === undefined ? undefined : agents.presenceOf(nodeName)) ?? { since: startedAt, seenAt: startedAt };
+}
+
+interface Reference {
+  name: string;
+  uid?: string;
+}
+
+function placedPod(virtualMachine: VirtualMachine | undefined): Reference | undefined {
   const { podName, podUID } = virtualMachine?.status?.placement ?? {};
   return podName === undefined || podUID === undefined ? undefined : { name: podName, uid: podUID };
 }
 
-function podFacts(
-  context: ControllerContext,
-  namespace: string,
-  reference: { name: string; uid?: string } | undefined,
-  belongs: (pod: Pod) => boolean = () => true,
-): PodFacts {
-  const pod = reference && context.pods.cache.get(`${namespace}/${reference.name}`);
-  if (pod === undefined || (reference?.uid !== undefined && pod.metadata.uid !== reference.uid) || !belongs(pod))
-    return { exists: false };
+function find({ pods }: ControllerContext, namespace: string, reference: Reference | undefined): Pod | undefined {
+  const pod = reference && pods.cache.get(`${namespace}/${reference.name}`);
+  return pod !== undefined && isNamed(pod, reference) ? pod : undefined;
+}
+
+function isNamed({ metadata }: Pod, { name, uid }: Reference = { name: '' }): boolean {
+  return metadata.name === name && (uid === undefined || metadata.uid === uid);
+}
+
+function podFacts(context: ControllerContext, pod: Pod | undefined, vm: VirtualMachine | undefined): PodFacts {
+  if (pod === undefined) return { exists: false };
   const { name = '', uid = '', resourceVersion = '' } = pod.metadata;
-  const nodeName = pod.spec.nodeName;
+  const { nodeName, deleting, held, container, fenced } = podEvidence(context, pod, vm);
   const unschedulable = unschedulableSince(pod);
-  const state = pod.status?.containerStatuses?.[0]?.state;
   return {
     exists: true,
     name,
     uid,
     resourceVersion,
-    deleting: pod.metadata.deletionTimestamp !== undefined,
-    held: pod.metadata.finalizers?.includes(finalizers.guest) ?? false,
-    running: state?.running !== undefined,
+    deleting,
+    held,
+    running: container.state === 'running',
     ...(nodeName === undefined ? {} : { nodeName }),
     ...(unschedulable === undefined ? {} : { unschedulable }),
-    ...(state?.terminated === undefined || state.terminated.reason === 'ContainerStatusUnknown'
-      ? {}
-      : { terminated: state.terminated }),
+    ...(container.state === 'terminated' ? { terminated: container } : {}),
+    ...(fenced === undefined ? {} : { fenced }),
   };
 }
 
