@@ -1,5 +1,8 @@
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type Cause, type SourceFacts, type SourceQemu, sourceStep } from './source-step.ts';
+import type { Cause } from './cause.ts';
+import { heardDirectly, type OwnershipMoved, ownershipMoved, type TargetVerdict } from './evidence.ts';
+import { type SourceEffect, type SourceFacts, type SourceQemu, sourceStep } from './source-step.ts';
 
 const limits = { maxDowntimeMilliseconds: 300, maxBandwidthBytesPerSecond: 0 };
 const plan = { host: '10.0.0.2', port: 4444 };
@@ -8,23 +11,34 @@ const cancelled: Cause = { reason: 'Cancelled', message: 'spec.cancel was set.' 
 type Present = Extract<SourceQemu, { presence: 'present' }>;
 
 /** A running guest that nobody has begun to move. */
-interface Given extends Partial<Omit<SourceFacts, 'qemu' | 'journal' | 'published'>> {
+interface Given
+  extends Partial<Omit<SourceFacts, 'qemu' | 'journal' | 'published' | 'clock' | 'targetWord' | 'ownershipMoved'>> {
   qemu?: Partial<Present> | Exclude<SourceQemu, Present>;
+  clock?: Partial<SourceFacts['clock']>;
+  targetWord?: TargetVerdict;
+  moved?: boolean;
   journal?: Partial<SourceFacts['journal']>;
   published?: Partial<SourceFacts['published']>;
 }
 
-function step({ qemu, journal, published, ...given }: Given) {
+const moved = ownershipMoved({
+  owner: { podUID: 'target-pod', generation: 2 },
+  targetPod: { name: 'web-m', uid: 'target-pod' },
+}) as OwnershipMoved;
+
+function step({ qemu, journal, published, clock, targetWord, moved: hasMoved = false, ...given }: Given) {
   const present: Present = { presence: 'present', runState: 'running', migration: 'none', stamped: false, limits };
   return sourceStep({
     now: 1_000,
     limits,
-    timeoutMilliseconds: 60_000,
-    ownerMoved: false,
-    handoverPathOpen: true,
+    encrypted: false,
+    handoverPath: { api: true, direct: 'waiting' },
     ...given,
+    ...(targetWord === undefined ? {} : { targetWord: heardDirectly(targetWord) }),
+    ...(hasMoved ? { ownershipMoved: moved } : {}),
+    clock: { watchedSince: 0, apiSince: 0, handshakeDone: false, timeoutMilliseconds: 60_000, ...clock },
     published: { preflight: true, downtime: false, ...published },
-    journal: { told: false, ...journal },
+    journal: { told: false, tidied: false, ...journal },
     qemu: { ...present, ...qemu } as SourceQemu,
   });
 }
@@ -41,6 +55,9 @@ function moving(migration: string, runState: string, given: Given = {}): Given {
     qemu: { migration, runState, stamped: true, ...given.qemu } as Partial<Present>,
   };
 }
+
+/** Noted, and not yet published. */
+const noted = (given: Given = {}): Given => moving('completed', 'postmigrate', { ...given, journal: { told: true } });
 
 const told = (given: Given = {}): Given =>
   moving('completed', 'postmigrate', {
@@ -59,7 +76,11 @@ describe('before migrate', () => {
     { scenario: 'nothing happens before the plan', given: {}, does: [] },
     { scenario: 'the plan is followed', given: { plan }, does: ['issueMigrate'] },
     { scenario: 'a cancel wins over the plan', given: { plan, abort: cancelled }, does: ['recordAborted'] },
-    { scenario: 'a QEMU that does not answer is waited for', given: { plan, qemu: { presence: 'unknown' } }, does: [] },
+    {
+      scenario: 'a QEMU that does not answer is waited for',
+      given: { plan, qemu: { presence: 'unknown', frozen: true } },
+      does: [],
+    },
     { scenario: 'a QEMU that ended is told', given: { qemu: { presence: 'gone' } }, does: ['publishVerdict'] },
     {
       scenario: 'a QEMU that ended is told once',
@@ -119,6 +140,26 @@ describe('while bytes flow', () => {
     expect(kinds(moving(migration, 'running', { now: now - 1 }))).toEqual([]);
   });
 
+  test('no bytes for half a minute: given up, and a new watch begins the time anew', () => {
+    const silent = { clock: { lastByteAt: 1_000, timeoutMilliseconds: 900_000 }, now: 31_001 };
+    expect(step(moving('active', 'running', silent)).effects).toMatchObject([
+      { kind: 'recordCancel', cause: { reason: 'TransferStalled' } },
+    ]);
+    const justBack = { ...silent, clock: { ...silent.clock, watchedSince: 20_000 } };
+    expect(kinds(moving('active', 'running', justBack))).toEqual([]);
+  });
+
+  test('what it waited for before is taken back, once it has begun', () => {
+    const waited = { published: { waiting: "The target's agent does not answer." } };
+    expect(step(moving('active', 'running', waited)).effects).toEqual([{ kind: 'publishWaiting' }]);
+  });
+
+  test('a target that ended is not sent to any longer', () => {
+    expect(step(moving('active', 'running', { targetWord: 'Gone' })).effects).toMatchObject([
+      { kind: 'recordCancel', cause: { reason: 'TransferFailed' } },
+    ]);
+  });
+
   test('new limits are applied at once', () => {
     const faster = { ...limits, maxBandwidthBytesPerSecond: 5_000_000 };
     expect(step(moving('active', 'running', { limits: faster })).effects).toEqual([
@@ -140,13 +181,30 @@ describe('at the switchover', () => {
     { scenario: 'a noted cancel is carried out', given: { journal: { cancel: cancelled } }, does: 'cancelTransfer' },
     {
       scenario: 'the target that ended is not waited for',
-      given: { targetVerdict: 'Gone' },
+      given: { targetWord: 'Gone' },
       does: 'recordCancel',
       reason: 'TransferFailed',
     },
     {
       scenario: 'the guest runs on when nobody could be told',
-      given: { handoverPathOpen: false },
+      given: { handoverPath: { api: false } },
+      does: 'recordCancel',
+      reason: 'HandoverPathLost',
+    },
+    {
+      scenario: 'the direct way alone is enough',
+      given: { handoverPath: { api: false, direct: 'waiting' } },
+      does: 'continueSwitchover',
+    },
+    {
+      scenario: 'a target QEMU that is busy loading is no reason to stop',
+      given: { handoverPath: { api: false, direct: 'silent' } },
+      does: 'continueSwitchover',
+    },
+    { scenario: 'the API server alone is enough', given: { handoverPath: { api: true } }, does: 'continueSwitchover' },
+    {
+      scenario: 'the guest runs on when the target is said to have ended',
+      given: { handoverPath: { api: true, direct: 'absent' } },
       does: 'recordCancel',
       reason: 'HandoverPathLost',
     },
@@ -157,12 +215,15 @@ describe('at the switchover', () => {
   });
 });
 
+/** Noted before it is said, and said on both ways. */
+const tells = ['recordTold', 'handOver', 'publishVerdict'];
+
 describe('the end of an attempt', () => {
   test('completed and postmigrate: noted, then told', () => {
-    expect(step(moving('completed', 'postmigrate')).effects).toEqual([
-      { kind: 'recordTold' },
-      { kind: 'publishVerdict', verdict: 'Completed' },
-    ]);
+    expect(step(moving('completed', 'postmigrate'))).toEqual({
+      effects: [{ kind: 'recordTold' }, { kind: 'handOver' }, { kind: 'publishVerdict', verdict: 'Completed' }],
+      lookAgainAfter: 100,
+    });
   });
 
   test('completed alone is not told yet', () => {
@@ -171,7 +232,7 @@ describe('the end of an attempt', () => {
 
   test('completed wins over a cancel that came too late', () => {
     const late = { abort: cancelled, journal: { cancel: cancelled } };
-    expect(kinds(moving('completed', 'postmigrate', late))).toEqual(['recordTold', 'publishVerdict']);
+    expect(kinds(moving('completed', 'postmigrate', late))).toEqual(tells);
   });
 
   test.each<{ scenario: string; given: Given; does: string[]; cause?: Partial<Cause> }>([
@@ -207,73 +268,95 @@ describe('the end of an attempt', () => {
 
   test('given up: told once, whatever QEMU says later', () => {
     const given = moving('completed', 'postmigrate', { journal: { aborted: cancelled } });
-    expect(step(given).effects).toEqual([{ kind: 'publishVerdict', verdict: 'Aborted', cause: cancelled }]);
-    expect(kinds({ ...given, published: { verdict: 'Aborted' } })).toEqual([]);
+    expect(step(given).effects).toEqual([
+      { kind: 'publishVerdict', verdict: 'Aborted', cause: cancelled },
+      { kind: 'removeTraces' },
+    ]);
+    expect(kinds({ ...given, published: { verdict: 'Aborted' } })).toEqual(['removeTraces']);
+    expect(kinds({ ...given, journal: { aborted: cancelled, tidied: true } })).toEqual(['publishVerdict']);
+  });
+
+  test.each<{ scenario: string; qemu: Given['qemu']; again: number | undefined }>([
+    { scenario: 'that does not answer is tidied later', qemu: { presence: 'unknown', frozen: false }, again: 500 },
+    { scenario: 'that has ended has nothing left in it', qemu: { presence: 'gone' }, again: undefined },
+  ])('given up: a QEMU $scenario', ({ qemu = {}, again }) => {
+    const given: Given = { journal: { issued, aborted: cancelled }, published: { verdict: 'Aborted' }, qemu };
+    expect(step(given)).toEqual({ effects: [], ...(again === undefined ? {} : { lookAgainAfter: again }) });
   });
 });
 
 describe('after it has told', () => {
   test.each<{ scenario: string; given: Given; does: string[] }>([
-    { scenario: 'it waits for the target', given: told(), does: [] },
-    { scenario: 'a cancel changes nothing', given: told({ abort: cancelled }), does: [] },
+    { scenario: 'it says so until the target answers', given: told(), does: ['handOver'] },
+    {
+      scenario: 'it says so on both ways, until each has carried it',
+      given: noted(),
+      does: ['handOver', 'publishVerdict'],
+    },
+    { scenario: 'a cancel changes nothing', given: told({ abort: cancelled }), does: ['handOver'] },
+    {
+      scenario: 'the target answered before the API server did: that is still told',
+      given: noted({ targetWord: 'Gone' }),
+      does: ['publishVerdict'],
+    },
     {
       scenario: 'the target runs: not ended before ownership has moved',
-      given: told({ targetVerdict: 'TookOver' }),
+      given: told({ targetWord: 'TookOver' }),
       does: [],
     },
     {
       scenario: 'the target runs: the pause is told first',
-      given: told({ targetVerdict: 'TookOver', ownerMoved: true, downtimeMilliseconds: 7 }),
+      given: told({ targetWord: 'TookOver', moved: true, downtimeMilliseconds: 7 }),
       does: ['publishDowntime'],
     },
     {
       scenario: 'ownership has moved: it is ended',
-      given: told({ targetVerdict: 'TookOver', ownerMoved: true }),
+      given: told({ targetWord: 'TookOver', moved: true }),
       does: ['endQemu'],
     },
     {
       scenario: 'ownership has moved, but the guest does not stand in postmigrate: it is not ended',
-      given: told({ targetVerdict: 'TookOver', ownerMoved: true, qemu: { runState: 'running' } }),
+      given: told({ targetWord: 'TookOver', moved: true, qemu: { runState: 'running' } }),
       does: [],
     },
     {
       scenario: 'the target was lost after it may have run: it stays stopped',
-      given: told({ targetVerdict: 'Lost' }),
+      given: told({ targetWord: 'Lost' }),
       does: [],
     },
     {
       scenario: 'the target was lost and ownership has moved: it is ended',
-      given: told({ targetVerdict: 'Lost', ownerMoved: true }),
+      given: told({ targetWord: 'Lost', moved: true }),
       does: ['endQemu'],
     },
     {
       scenario: 'the target is gone and never ran: it is continued',
-      given: told({ targetVerdict: 'Gone' }),
+      given: told({ targetWord: 'Gone' }),
       does: ['continueGuest'],
     },
     {
       scenario: 'the target refused: it is continued',
-      given: told({ targetVerdict: 'Refused' }),
+      given: told({ targetWord: 'Refused' }),
       does: ['continueGuest'],
     },
     {
       scenario: 'it runs again: that is told',
-      given: told({ targetVerdict: 'Gone', qemu: { runState: 'running' } }),
+      given: told({ targetWord: 'Gone', qemu: { runState: 'running' } }),
       does: ['publishVerdict'],
     },
     {
       scenario: 'a guest that stood still before is not continued',
-      given: told({ targetVerdict: 'Gone', journal: { issued: { at: 0, resumeTarget: false } } }),
+      given: told({ targetWord: 'Gone', journal: { issued: { at: 0, resumeTarget: false } } }),
       does: ['publishVerdict'],
     },
     {
       scenario: 'it runs again, and has been told: that was the last word',
-      given: told({ targetVerdict: 'Gone', qemu: { runState: 'running' }, published: { verdict: 'Resumed' } }),
+      given: told({ targetWord: 'Gone', qemu: { runState: 'running' }, published: { verdict: 'Resumed' } }),
       does: [],
     },
     {
       scenario: 'both are gone: the controller settles it',
-      given: told({ targetVerdict: 'Gone', qemu: { presence: 'gone' } }),
+      given: told({ targetWord: 'Gone', qemu: { presence: 'gone' } }),
       does: [],
     },
   ])('$scenario', ({ given, does }) => {
@@ -282,7 +365,7 @@ describe('after it has told', () => {
 
   test('an agent that ended between note and word tells, also when its QEMU is gone since', () => {
     const given: Given = { plan, journal: { issued, told: true }, qemu: { presence: 'gone' } };
-    expect(step(given).effects).toEqual([{ kind: 'publishVerdict', verdict: 'Completed' }]);
+    expect(kinds(given)).toEqual(['handOver', 'publishVerdict']);
   });
 });
 
@@ -299,6 +382,308 @@ describe('on the edge', () => {
   });
 
   test('nothing was issued: a cancel does not wait for a QEMU that does not answer', () => {
-    expect(kinds({ abort: cancelled, qemu: { presence: 'unknown' } })).toEqual(['recordAborted']);
+    expect(kinds({ abort: cancelled, qemu: { presence: 'unknown', frozen: false } })).toEqual(['recordAborted']);
+  });
+});
+
+describe('an encrypted transfer', () => {
+  const encrypted = (direct: SourceFacts['handoverPath']['direct'], given: Given = {}): Given => ({
+    plan,
+    encrypted: true,
+    ...given,
+    handoverPath: { api: true, ...(direct === undefined ? {} : { direct }) },
+  });
+  const silent = "The target's agent does not answer the source's agent directly.";
+
+  test('begins when the target has just said that it waits', () => {
+    expect(kinds(encrypted('waiting'))).toEqual(['issueMigrate']);
+  });
+
+  test.each<{ direct: SourceFacts['handoverPath']['direct']; reason: string; message: string }>([
+    { direct: undefined, reason: 'HandoverPathLost', message: silent },
+    { direct: 'silent', reason: 'TargetNotReady', message: "The target's agent says that its QEMU is silent." },
+    { direct: 'absent', reason: 'TargetNotReady', message: "The target's agent says that its QEMU is absent." },
+    { direct: 'other', reason: 'TargetNotReady', message: "The target's agent says that its QEMU is other." },
+  ])('does not begin while the target is $direct, and says once what it waits for', ({ direct, reason, message }) => {
+    expect(step(encrypted(direct))).toEqual({
+      effects: [{ kind: 'publishWaiting', cause: { reason, message } }],
+      lookAgainAfter: 100,
+    });
+    expect(step(encrypted(direct, { published: { waiting: message } }))).toEqual({ effects: [], lookAgainAfter: 100 });
+  });
+
+  test('a cancel does not wait for the target', () => {
+    expect(kinds(encrypted(undefined, { abort: cancelled }))).toEqual(['recordAborted']);
+  });
+
+  test('is not issued again by an agent that comes back, before the target has said that it waits', () => {
+    const cameBack: Given = { journal: { issued }, qemu: { stamped: false } };
+    expect(kinds(encrypted('waiting', cameBack))).toEqual(['issueMigrate']);
+    expect(kinds(encrypted('silent', cameBack))).not.toContain('issueMigrate');
+  });
+
+  // To be mended: nobody hears of this wait, so that no deadline ends it.
+  test.fails('an agent that came back says what it waits for, too', () => {
+    expect(kinds(encrypted(undefined, { journal: { issued }, qemu: { stamped: false } }))).toEqual(['publishWaiting']);
+  });
+
+  // To be mended: it waits for half a minute, or sends to nobody.
+  test.fails.each(['Gone', 'Refused'] as const)('nothing is sent to a target that has said %s', (targetWord) => {
+    expect(kinds(encrypted('absent', { targetWord }))).toEqual(['recordAborted']);
+    expect(kinds({ plan, targetWord })).toEqual(['recordAborted']);
+  });
+});
+
+describe('a QEMU that does not answer', () => {
+  const silent = (frozen: boolean, given: Given = {}): Given => ({
+    plan,
+    encrypted: true,
+    ...given,
+    journal: { issued, ...given.journal },
+    qemu: { presence: 'unknown', frozen },
+  });
+
+  test('frozen in the handshake: the guest stands still for it, so it is given up at once', () => {
+    expect(step(silent(true)).effects).toMatchObject([
+      { kind: 'recordCancel', cause: { reason: 'TargetNotAnswering' } },
+    ]);
+  });
+
+  test('the stream is cut past the main loop, and the target is asked to end, until QEMU answers', () => {
+    const cause: Cause = { reason: 'TargetNotAnswering', message: 'It stayed silent.' };
+    expect(step(silent(true, { journal: { cancel: cause } }))).toEqual({
+      effects: [{ kind: 'cutStream' }, { kind: 'askTargetToRefuse', cause }],
+      lookAgainAfter: 200,
+    });
+    expect(kinds(moving('failed', 'running', { journal: { cancel: cause } }))).toEqual(['recordAborted']);
+  });
+
+  test.each<{ scenario: string; given: Given }>([
+    { scenario: 'a process that is stopped as a whole is waited for', given: silent(false) },
+    {
+      scenario: 'one that is stopped as a whole cannot be cut',
+      given: silent(false, { journal: { cancel: cancelled } }),
+    },
+    {
+      scenario: 'one that hangs later than in the handshake is waited for',
+      given: silent(true, { clock: { handshakeDone: true } }),
+    },
+  ])('$scenario', ({ given }) => {
+    expect(step(given)).toEqual({ effects: [], lookAgainAfter: 200 });
+  });
+
+  test('after the target was told, nothing is cut or cancelled', () => {
+    expect(kinds(silent(true, { journal: { told: true }, published: { verdict: 'Completed' } }))).toEqual(['handOver']);
+  });
+
+  // To be mended: neither a cancel nor a deadline reaches a QEMU that hangs after the handshake.
+  test.fails('a wish to cancel is noted, so that it can be carried out', () => {
+    const hangs = { clock: { handshakeDone: true } };
+    expect(kinds(silent(true, { ...hangs, abort: cancelled }))).toEqual(['recordCancel']);
+    expect(kinds(silent(false, { ...hangs, abort: cancelled }))).toEqual(['recordCancel']);
+    expect(kinds(silent(true, { ...hangs, targetWord: 'Gone' }))).toEqual(['recordCancel']);
+  });
+
+  // To be mended: this is about TLS, and one second of a busy main loop is nothing.
+  test.fails('without encryption a QEMU that is slow in setup is not given up', () => {
+    expect(kinds(silent(true, { encrypted: false }))).toEqual([]);
+  });
+});
+
+describe('post-copy', () => {
+  test('the target is told when it is fit to run and the source has stopped', () => {
+    expect(kinds(moving('postcopy-active', 'finish-migrate'))).toEqual(tells);
+    expect(kinds(moving('postcopy-active', 'running'))).toEqual([]);
+  });
+
+  test.each(['postcopy-device', 'postcopy-paused', 'postcopy-recover'])(
+    '%s: neither cancelled nor told',
+    (migration) => {
+      const wished = { abort: cancelled, journal: { cancel: cancelled } };
+      expect(step(moving(migration, 'finish-migrate', wished))).toEqual({ effects: [], lookAgainAfter: 100 });
+    },
+  );
+
+  test.each<{ scenario: string; given: Given; does: string[] }>([
+    { scenario: 'not ended while the target still needs its memory', given: { moved: true }, does: [] },
+    { scenario: 'not continued when the target ended', given: { targetWord: 'Gone' }, does: [] },
+    { scenario: 'not continued when the target refused', given: { targetWord: 'Refused' }, does: [] },
+  ])('$scenario', ({ given, does }) => {
+    const qemu = {
+      presence: 'present',
+      migration: 'postcopy-active',
+      runState: 'finish-migrate',
+      stamped: true,
+    } as const;
+    expect(kinds(told({ ...given, qemu }))).toEqual(does);
+  });
+
+  test('ended when it has completed', () => {
+    expect(kinds(told({ moved: true, targetWord: 'TookOver' }))).toEqual(['endQemu']);
+  });
+});
+
+describe('whatever the facts', () => {
+  const cause = fc.constant(cancelled);
+  const anyQemu = fc.oneof(
+    fc.record({ presence: fc.constantFrom('notYet' as const, 'gone' as const) }),
+    fc.record({ presence: fc.constant('unknown' as const), frozen: fc.boolean() }),
+    fc.record(
+      {
+        presence: fc.constant('present' as const),
+        runState: fc.constantFrom('running', 'paused', 'postmigrate', 'finish-migrate', 'inmigrate', 'io-error', 'new'),
+        migration: fc.constantFrom(
+          ...['none', 'setup', 'active', 'pre-switchover', 'device', 'completed', 'failed', 'cancelling', 'cancelled'],
+          ...['postcopy-active', 'postcopy-paused', 'postcopy-recover', 'a state of next year'],
+        ),
+        stamped: fc.boolean(),
+        error: fc.string(),
+        limits: fc.constant({ ...limits, maxBandwidthBytesPerSecond: 7 }),
+      },
+      { requiredKeys: ['presence', 'runState', 'migration', 'stamped'] },
+    ),
+  );
+  const anyFacts: fc.Arbitrary<SourceFacts> = fc.record(
+    {
+      now: fc.nat({ max: 100_000 }),
+      plan: fc.constant(plan),
+      encrypted: fc.boolean(),
+      abort: cause,
+      limits: fc.constant(limits),
+      ownershipMoved: fc.constant(moved),
+      targetWord: fc
+        .constantFrom('TookOver', 'Refused', 'Gone', 'Lost')
+        .map((word) => heardDirectly(word as TargetVerdict)),
+      published: fc.record(
+        {
+          preflight: fc.boolean(),
+          downtime: fc.boolean(),
+          waiting: fc.string(),
+          verdict: fc.constantFrom('Completed' as const, 'Aborted' as const, 'Resumed' as const, 'Gone' as const),
+        },
+        { requiredKeys: ['preflight', 'downtime'] },
+      ),
+      journal: fc.record(
+        {
+          issued: fc.record({ at: fc.nat({ max: 100_000 }), resumeTarget: fc.boolean() }),
+          cancel: cause,
+          told: fc.boolean(),
+          aborted: cause,
+          tidied: fc.boolean(),
+        },
+        { requiredKeys: ['told', 'tidied'] },
+      ),
+      qemu: anyQemu,
+      handoverPath: fc.record(
+        { api: fc.boolean(), direct: fc.constantFrom('waiting' as const, 'silent' as const, 'absent' as const) },
+        { requiredKeys: ['api'] },
+      ),
+      clock: fc.record(
+        {
+          watchedSince: fc.nat({ max: 100_000 }),
+          apiSince: fc.nat({ max: 100_000 }),
+          lastByteAt: fc.nat({ max: 100_000 }),
+          handshakeDone: fc.boolean(),
+          timeoutMilliseconds: fc.constant(60_000),
+        },
+        { requiredKeys: ['watchedSince', 'handshakeDone', 'timeoutMilliseconds'] },
+      ),
+      downtimeMilliseconds: fc.nat({ max: 1_000 }),
+    },
+    {
+      requiredKeys: ['now', 'encrypted', 'limits', 'published', 'journal', 'qemu', 'handoverPath', 'clock'],
+    },
+  );
+
+  /** Holds of every effect of this kind, in whatever situation it is decided. */
+  function wherever<K extends SourceEffect['kind']>(
+    kind: K,
+    holds: (facts: SourceFacts, effect: Extract<SourceEffect, { kind: K }>) => boolean,
+  ): void {
+    let seen = 0;
+    fc.assert(
+      fc.property(anyFacts, (facts) => {
+        for (const effect of sourceStep(facts).effects) {
+          if (effect.kind !== kind) continue;
+          seen += 1;
+          if (!holds(facts, effect as Extract<SourceEffect, { kind: K }>)) return false;
+        }
+        return true;
+      }),
+      { numRuns: 5_000 },
+    );
+    expect(seen).toBeGreaterThan(0);
+  }
+
+  const present = ({ qemu }: SourceFacts) => (qemu.presence === 'present' ? qemu : undefined);
+
+  test('QEMU is ended only when ownership has moved and it says itself, of this attempt, that it has sent everything', () => {
+    wherever('endQemu', (facts, { because }) => {
+      const qemu = present(facts);
+      const complete = qemu?.stamped && qemu.migration === 'completed' && qemu.runState === 'postmigrate';
+      return (
+        facts.journal.told &&
+        facts.ownershipMoved !== undefined &&
+        because === facts.ownershipMoved &&
+        complete === true
+      );
+    });
+  });
+
+  test('the target is told only of what QEMU has completed or handed over, and never after the attempt was given up', () => {
+    wherever('recordTold', (facts) => {
+      const qemu = present(facts);
+      const complete = qemu?.migration === 'completed' && qemu.runState === 'postmigrate';
+      const spread = qemu?.migration === 'postcopy-active' && qemu.runState !== 'running';
+      return facts.journal.aborted === undefined && qemu?.stamped === true && (complete || spread);
+    });
+    wherever('handOver', ({ journal }) => journal.aborted === undefined || journal.told);
+  });
+
+  test('the guest is continued only when the target was never told, or never ran and never will, and ownership has not moved', () => {
+    wherever('continueGuest', (facts, { because }) => {
+      const { journal, targetWord, ownershipMoved: hasMoved } = facts;
+      if (because === 'NotHandedOver')
+        return !journal.told && ['failed', 'cancelled'].includes(present(facts)?.migration ?? '');
+      return journal.told && hasMoved === undefined && targetWord === because && ['Gone', 'Refused'].includes(because);
+    });
+  });
+
+  test('nothing is cancelled or cut after the target was told, nor in post-copy', () => {
+    const isSpread = (facts: SourceFacts) =>
+      facts.journal.issued !== undefined &&
+      present(facts)?.stamped === true &&
+      present(facts)?.migration.startsWith('postcopy-') === true;
+    const free = (facts: SourceFacts) => !facts.journal.told && !isSpread(facts);
+    wherever('cancelTransfer', free);
+    wherever('cutStream', free);
+    wherever('askTargetToRefuse', free);
+    wherever('recordAborted', free);
+  });
+
+  test('migrate is issued once, for a plan, and not against a wish', () => {
+    wherever('issueMigrate', (facts) => {
+      const { plan: approved, abort, encrypted, handoverPath, journal } = facts;
+      const again = journal.issued !== undefined;
+      const sent = again && present(facts)?.stamped && !['none', 'completed'].includes(present(facts)?.migration ?? '');
+      return (
+        approved !== undefined && abort === undefined && !sent && (!encrypted || handoverPath.direct === 'waiting')
+      );
+    });
+  });
+
+  test('the last words are told of what is noted', () => {
+    wherever('publishVerdict', ({ journal, qemu, targetWord }, { verdict }) => {
+      switch (verdict) {
+        case 'Completed':
+          return true;
+        case 'Aborted':
+          return journal.aborted !== undefined && !journal.told;
+        case 'Resumed':
+          return journal.told && (targetWord === 'Gone' || targetWord === 'Refused');
+        case 'Gone':
+          return qemu.presence === 'gone' && !journal.told;
+      }
+    });
   });
 });
