@@ -16,6 +16,7 @@ export const migrationReasons = {
   // It cannot be proven where the guest may run; nothing is touched until there is evidence.
   SourceSilent: 'Nobody speaks for the source any more, and nothing proves that its QEMU has ended.',
   TargetSilent: 'The guest was handed over, and nobody can say whether it has run on the target node.',
+  Contradiction: 'Both sides say that they run the guest, which cannot be; the target was stopped.',
   Migrated: 'The VM runs on the target node.',
   // The source agent's answer to a completed transfer whose target never ran.
   TargetLost: 'The target QEMU ended before it had run the guest; the guest was continued at the source.',

@@ -3,7 +3,8 @@ import type { VirtualMachine, VirtualMachineMigration } from '../api/objects.ts'
 
 /** A VM pod as the controller's cache has it. */
 export type PodFacts =
-  | { exists: false }
+  /** `fenced`: it was removed by force, and whoever fenced its node vouches for its QEMU's end. */
+  | { exists: false; fenced?: string }
   | {
       exists: true;
       name: string;
@@ -76,6 +77,7 @@ export const nothing: Decision = { effects: [] };
 export const one = (effect: ControllerEffect): Decision => ({ effects: [effect] });
 
 /** No QEMU of this pod runs or ever will. A pod in deletion is not placed any more, so one without a node then never had one. */
-export function isGone(pod: Extract<PodFacts, { exists: true }>): boolean {
-  return pod.terminated !== undefined || pod.fenced !== undefined || (pod.nodeName === undefined && pod.deleting);
+export function isGone(pod: PodFacts): boolean {
+  if (pod.fenced !== undefined) return true;
+  return pod.exists && (pod.terminated !== undefined || (pod.nodeName === undefined && pod.deleting));
 }

@@ -4,16 +4,16 @@
  */
 import { finalizers } from '../api/labels.ts';
 import { isTerminal } from '../api/phases.ts';
+import { needsAttention, watch } from './attention.ts';
 import type { Cause } from './cause.ts';
-import { type ControllerFacts, type ControllerStep, type Decision, nothing, one } from './controller-facts.ts';
-import { isSilent } from './deadlines.ts';
+import { type ControllerFacts, type ControllerStep, type Decision, isGone, nothing, one } from './controller-facts.ts';
 import { sourceSide, sourceWord, targetSide, targetWord } from './evidence.ts';
 import { limits } from './limits.ts';
 import { obstacle, wish } from './obstacles.ts';
 import { moveOwnership, neverSpeaks, rollBack, settle, sourceEnded, whyTheSourceEnded } from './outcome.ts';
 import { type Outcome, outcomes, sourceStanding, targetStanding } from './outcome-table.ts';
 import { Report } from './report.ts';
-import { runsWhere, whatSettlesIt } from './where.ts';
+import { runsWhere } from './where.ts';
 
 export function controllerStep(facts: ControllerFacts): ControllerStep {
   const report = new Report(facts.migration, facts.now);
@@ -118,15 +118,15 @@ function giveUp(facts: ControllerFacts, report: Report, cause: Cause): Decision 
 
 /** The source's agent decides; but what was never approved was never sent, and needs nobody's word. */
 function awaitAbort(facts: ControllerFacts, report: Report, cause: Cause): Decision {
-  const { plan, sourceNode = '', sourcePod } = report.current;
+  const { plan, sourceNode } = report.current;
   if (plan === undefined) return rollBack(facts, report, cause);
+  const { virtualMachineName } = facts.migration.spec;
+  const what = `${cause.message} Nobody speaks for ${sourceNode}, where vm/${virtualMachineName} ran last and may run still.`;
   const waiting = `The agent on ${sourceNode} has yet to confirm that the guest is back as it was.`;
   const message = `${cause.message} ${waiting} ${runsWhere(facts)}`;
   return (
-    needsAttention(facts, report, 'source', 'SourceSilent', {
-      what: `${cause.message} Nobody speaks for ${sourceNode}, where vm/${facts.migration.spec.virtualMachineName} ran last and may run still.`,
-      settled: whatSettlesIt(sourceNode, facts.migration.spec.virtualMachineName, sourcePod?.uid ?? ''),
-    }) ?? watch(report.phase('RollingBack', { reason: cause.reason, message }))
+    needsAttention(facts, report, 'source', what) ??
+    watch(report.phase('RollingBack', { reason: cause.reason, message }))
   );
 }
 
@@ -152,83 +152,61 @@ function awaitTarget(facts: ControllerFacts, report: Report): Decision {
 }
 
 function awaitTargetWord(facts: ControllerFacts, report: Report): Decision {
-  const { targetNode = '' } = report.current;
+  const { targetNode, sourceNode } = report.current;
   const waiting = `The target QEMU has ended; the agent on ${targetNode} has yet to say whether it had run the guest.`;
   const decision = switchingOver(facts, report, waiting);
-  const late = neverSpeaks(facts.targetPod, facts.agents.target, report.phaseEnteredAt(), facts.now);
-  return late ? moveOwnership(facts, report, 'Lost') : decision;
+  const since = report.phaseEnteredAt();
+  if (!neverSpeaks(facts.targetPod, facts.agents.target, since, facts.now)) return decision;
+  // Before it ended it may have told the source directly that it never ran the guest: then that runs at the source again.
+  const { source } = facts.agents;
+  if (isGone(facts.sourcePod) || (source !== undefined && source.seenAt > since))
+    return moveOwnership(facts, report, 'Lost');
+  const what = `The target QEMU on ${targetNode} has ended, and nobody speaks for ${sourceNode}: vm/${facts.migration.spec.virtualMachineName} stands still there, or runs again.`;
+  return needsAttention(facts, report, 'source', what) ?? decision;
 }
 
 function switchingOver(facts: ControllerFacts, report: Report, waiting: string): Decision {
-  const { targetNode = '', targetPod } = report.current;
-  const { virtualMachineName } = facts.migration.spec;
+  const { targetNode } = report.current;
+  const what = `vm/${facts.migration.spec.virtualMachineName} was handed over to ${targetNode}, and nobody speaks for that node: it may run there, or stand still.`;
+  const message = `The source has sent everything. ${waiting}`;
   return (
-    needsAttention(facts, report, 'target', 'TargetSilent', {
-      what: `vm/${virtualMachineName} was handed over to ${targetNode}, and nobody speaks for that node: it may run there, or stand still.`,
-      settled: `${whatSettlesIt(targetNode, virtualMachineName, targetPod?.uid ?? '')} The VM is then started again from its disks.`,
-    }) ??
-    watch(
-      report.phase('SwitchingOver', { reason: 'SwitchingOver', message: `The source has sent everything. ${waiting}` }),
-    )
+    needsAttention(facts, report, 'target', what) ??
+    watch(report.phase('SwitchingOver', { reason: 'SwitchingOver', message }))
   );
 }
 
 function awaitSource(facts: ControllerFacts, report: Report): Decision {
-  const { sourceNode = '', sourcePod } = report.current;
-  const { virtualMachineName } = facts.migration.spec;
+  const { sourceNode } = report.current;
+  const what = `The target has never run vm/${facts.migration.spec.virtualMachineName}; it stands still on ${sourceNode}, and nobody speaks for that node.`;
   const message = `The target has never run the guest; it stands still until the agent on ${sourceNode} has continued it there.`;
   return (
-    needsAttention(facts, report, 'source', 'SourceSilent', {
-      what: `The target has never run vm/${virtualMachineName}; it stands still on ${sourceNode}, and nobody speaks for that node.`,
-      settled: whatSettlesIt(sourceNode, virtualMachineName, sourcePod?.uid ?? ''),
-    }) ?? watch(report.phase('SwitchingOver', { reason: 'SwitchingOver', message }))
+    needsAttention(facts, report, 'source', what) ??
+    watch(report.phase('SwitchingOver', { reason: 'SwitchingOver', message }))
   );
 }
 
 /** The node tells that the source's QEMU ended, not what its agent had told before: the target's copy may be the newest there is. */
 function awaitSourceWord(facts: ControllerFacts, report: Report): Decision {
-  const { plan, abort, sourceNode = '', sourcePod } = report.current;
+  const { plan, abort, sourceNode } = report.current;
   if (plan === undefined || abort?.sourceGone) return sourceEnded(facts, report);
   const cause = whyTheSourceEnded(facts, report);
-  const { virtualMachineName } = facts.migration.spec;
+  const what = `${cause.message} Nobody speaks for ${sourceNode}, so that it is not known whether vm/${facts.migration.spec.virtualMachineName} had been handed over; it is down.`;
   const message = `${cause.message} Its agent has yet to say whether the guest had been handed over.`;
   const decision =
-    needsAttention(facts, report, 'source', 'SourceSilent', {
-      what: `${cause.message} Nobody speaks for ${sourceNode}, so that it is not known whether vm/${virtualMachineName} had been handed over; it is down.`,
-      settled: whatSettlesIt(sourceNode, virtualMachineName, sourcePod?.uid ?? ''),
-    }) ?? watch(report.phase('RollingBack', { reason: cause.reason, message }));
+    needsAttention(facts, report, 'source', what) ??
+    watch(report.phase('RollingBack', { reason: cause.reason, message }));
   const late = neverSpeaks(facts.sourcePod, facts.agents.source, report.phaseEnteredAt(), facts.now);
   return late ? sourceEnded(facts, report) : decision;
 }
 
+/** Once one of the two is gone, the other is the VM. */
 function contradiction(facts: ControllerFacts, report: Report): Decision {
+  if (isGone(facts.sourcePod)) return moveOwnership(facts, report, 'TookOver');
   const message =
     'Source and target both say that they ran the guest, which cannot be. The target is stopped, and nothing else is touched. ' +
     `Look at both QEMUs before anything else, keep the logs of both agents, and report it. ${runsWhere(facts)}`;
-  return report.phase('NeedsAttention', { reason: 'TargetSilent', message });
-}
-
-/**
- * The agent of that side is silent, and only it (or whoever fences its node) can say what has to be known. Nothing is touched.
- * @returns nothing when the agent is there.
- */
-function needsAttention(
-  facts: ControllerFacts,
-  report: Report,
-  side: 'source' | 'target',
-  reason: 'SourceSilent' | 'TargetSilent',
-  { what, settled }: { what: string; settled: string },
-): Decision | undefined {
-  const agent = facts.agents[side];
-  const waitsAlready = report.current.phase === 'NeedsAttention';
-  const begunAt = waitsAlready ? (agent?.seenAt ?? 0) : report.phaseEnteredAt();
-  if (!isSilent(agent, begunAt, facts.now)) return undefined;
-  return watch(report.phase('NeedsAttention', { reason, message: `${what} ${settled}` }));
-}
-
-/** Agents fall silent without a change of any object. */
-function watch(decision: Decision): Decision {
-  return { ...decision, lookAgainAfter: limits.agentSilent / 3 };
+  if (isGone(facts.targetPod)) return rollBack(facts, report, { reason: 'Contradiction', message });
+  return report.phase('NeedsAttention', { reason: 'Contradiction', message });
 }
 
 function createTarget(facts: ControllerFacts, { current }: Report): Decision {
@@ -243,25 +221,22 @@ function forward(facts: ControllerFacts, report: Report): Decision {
   const { migration, now, targetPod } = facts;
   const status = report.current;
   if (status.plan !== undefined) return transferring(facts, report);
-  if (!targetPod.exists) return createTarget(facts, report);
+  if (!targetPod.exists) return { ...createTarget(facts, report), lookAgainAfter: limits.targetCreated };
   if (targetPod.nodeName === undefined) {
     const since = targetPod.unschedulable?.since;
-    if (since === undefined) return { effects: [], lookAgainAfter: limits.unscheduled };
+    if (since === undefined) return { effects: [], lookAgainAfter: limits.agentSilent / 3 };
     report.phase('Scheduling', {
       reason: 'Scheduling',
       message: `No node takes the target pod yet: ${targetPod.unschedulable?.message} ${runsWhere(facts)}`,
     });
-    return { effects: [], lookAgainAfter: Math.max(1, since + limits.unschedulable - now) };
+    return { effects: [], lookAgainAfter: Math.max(limits.unschedulable / 5, since + limits.unschedulable - now) };
   }
   report.placed({ node: targetPod.nodeName, pod: { name: targetPod.name, uid: targetPod.uid } });
   const source = sourceSide(report.current);
   const target = targetSide(report.current);
   if (source?.preflight === undefined || target?.preflight === undefined) {
-    report.phase('Checking', {
-      reason: 'Checking',
-      message: `${status.sourceNode} and ${targetPod.nodeName} are being checked. ${runsWhere(facts)}`,
-    });
-    return { effects: [], lookAgainAfter: limits.agentSilent };
+    const message = `${status.sourceNode} and ${targetPod.nodeName} are being checked. ${runsWhere(facts)}`;
+    return awaitAgents(facts, report) ?? watch(report.phase('Checking', { reason: 'Checking', message }));
   }
   report.condition(
     'PreflightPassed',
@@ -270,11 +245,8 @@ function forward(facts: ControllerFacts, report: Report): Decision {
     `vm/${migration.spec.virtualMachineName} may move to ${targetPod.nodeName}.`,
   );
   if (target.endpoint === undefined) {
-    report.phase('Preparing', {
-      reason: 'Preparing',
-      message: `The target QEMU on ${targetPod.nodeName} is getting ready. ${runsWhere(facts)}`,
-    });
-    return { effects: [], lookAgainAfter: limits.agentSilent };
+    const message = `The target QEMU on ${targetPod.nodeName} is getting ready. ${runsWhere(facts)}`;
+    return awaitAgents(facts, report) ?? watch(report.phase('Preparing', { reason: 'Preparing', message }));
   }
   report.condition('TargetReady', 'True', 'Listening', `The target QEMU listens on ${targetPod.nodeName}.`);
   report.plan(target.endpoint);
@@ -284,10 +256,32 @@ function forward(facts: ControllerFacts, report: Report): Decision {
   });
 }
 
+/** Nothing has been sent yet, and cannot be as long as one of the two agents is silent. */
+function awaitAgents(facts: ControllerFacts, report: Report): Decision | undefined {
+  const { sourceNode, targetNode } = report.current;
+  const says = (node: string | undefined) => `The agent on ${node} does not answer. ${runsWhere(facts)}`;
+  const settled = (node: string | undefined) =>
+    `Is the agent running on ${node}? Bring it back, or cancel the migration: nothing has been sent, and it ends at once.`;
+  return (
+    needsAttention(facts, report, 'source', says(sourceNode), settled(sourceNode)) ??
+    needsAttention(facts, report, 'target', says(targetNode), settled(targetNode))
+  );
+}
+
 /** Bytes flow from QEMU to QEMU; nobody here is needed. What the source's agent waits for is passed on to people. */
 function transferring(facts: ControllerFacts, report: Report): Decision {
+  const { sourceNode, targetNode } = report.current;
   const { verdict, message } = sourceSide(report.current) ?? {};
-  if (verdict !== undefined || message === undefined) return nothing;
-  report.phase('Transferring', { reason: 'Transferring', message: `${message} ${runsWhere(facts)}` });
-  return { effects: [], lookAgainAfter: limits.agentSilent / 3 };
+  const waitsFor = verdict === undefined ? message : undefined;
+  const what = `Nobody speaks for ${sourceNode}, where vm/${facts.migration.spec.virtualMachineName} runs while it is being moved to ${targetNode}; the transfer may go on, and may have ended.`;
+  return (
+    needsAttention(facts, report, 'source', what) ??
+    (waitsFor === undefined ? undefined : awaitAgents(facts, report)) ??
+    watch(
+      report.phase('Transferring', {
+        reason: 'Transferring',
+        message: `${waitsFor ?? `Memory is being sent to ${targetNode}.`} ${runsWhere(facts)}`,
+      }),
+    )
+  );
 }

@@ -14,6 +14,8 @@ export const limits = {
   setup: 10_000,
   /** QEMU sends nothing. */
   stall: 30_000,
+  /** The same while the guest stands still, and the target loads its devices. */
+  deviceStall: 10_000,
   /** How long QEMU's main loop may be silent before it is taken to hang. */
   inBandAnswer: 1_000,
   /** How old the last answer of target agent or API server may be when the source commits itself to the switchover. */

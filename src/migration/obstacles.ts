@@ -29,24 +29,26 @@ function beforeTheTransfer(facts: ControllerFacts): Cause | undefined {
 }
 
 /** The target pod does not come to be, or finds no node. */
-function placing({ migration, targetPod, now }: ControllerFacts): Cause | undefined {
+function placing({ migration, targetPod, agents, now }: ControllerFacts): Cause | undefined {
   const status = migration.status ?? {};
   const begunAt = Date.parse(status.timeline?.findLast((entry) => entry.phase === 'Scheduling')?.at ?? '');
+  // The source's agent is not concerned, but its lease tells since when this controller has heard of the API server.
+  const hasPassed = (since: number, limit: number) => expired(since, limit, now, [agents.source]);
   if (!targetPod.exists) {
     if (status.targetPod?.uid !== undefined)
       return { reason: 'TargetFailed', message: `The target pod ${status.targetPod.name} was removed.` };
-    return now - begunAt < limits.targetCreated || Number.isNaN(begunAt)
-      ? undefined
-      : { reason: 'TargetFailed', message: `The target pod could not be created. ${status.message ?? ''}` };
+    return hasPassed(begunAt, limits.targetCreated)
+      ? { reason: 'TargetFailed', message: `The target pod could not be created. ${status.message ?? ''}` }
+      : undefined;
   }
   if (targetPod.nodeName !== undefined || targetPod.deleting) return undefined;
   const { unschedulable } = targetPod;
   if (unschedulable !== undefined) {
-    return now - unschedulable.since < limits.unschedulable
-      ? undefined
-      : { reason: 'Unschedulable', message: `No node takes the target pod: ${unschedulable.message}` };
+    return hasPassed(unschedulable.since, limits.unschedulable)
+      ? { reason: 'Unschedulable', message: `No node takes the target pod: ${unschedulable.message}` }
+      : undefined;
   }
-  return now - begunAt > limits.unscheduled
+  return hasPassed(begunAt, limits.unscheduled)
     ? { reason: 'Unschedulable', message: 'No scheduler has looked at the target pod. Does the scheduler run?' }
     : undefined;
 }
@@ -113,8 +115,12 @@ function late({ migration, targetPod, agents, now }: ControllerFacts): Cause | u
 
 function duringTheTransfer({ migration, targetPod, agents, now }: ControllerFacts): Cause | undefined {
   const status = migration.status ?? {};
-  if (targetPod.exists && targetPod.fenced !== undefined)
+  if (targetPod.fenced !== undefined)
     return { reason: 'TransferFailed', message: `The target QEMU has ended: ${targetPod.fenced}` };
+  if (!targetPod.exists || targetPod.deleting) {
+    const message = `The target pod ${status.targetPod?.name} is being deleted by somebody else.`;
+    return { reason: 'TargetFailed', message };
+  }
   const { reason, message, verdict } = sourceSide(status) ?? {};
   // Said without a verdict: what the source's agent waits for before it begins.
   if (reason === undefined || verdict !== undefined) return undefined;

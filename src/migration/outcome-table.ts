@@ -94,11 +94,12 @@ export const outcomes: Readonly<Record<SourceStanding, Readonly<Record<TargetSta
 };
 
 export function sourceStanding(verdict: SourceVerdict | undefined, pod: PodFacts): SourceStanding {
-  const ended = pod.exists && isGone(pod);
+  const ended = isGone(pod);
   if (verdict === 'Completed') return ended ? 'ToldAndEnded' : 'Told';
   return verdict ?? (ended ? 'Ended' : 'Undecided');
 }
 
 export function targetStanding(verdict: TargetVerdict | undefined, pod: PodFacts): TargetStanding {
-  return verdict ?? (pod.exists && isGone(pod) && pod.nodeName !== undefined ? 'Ended' : 'Undecided');
+  const placed = !pod.exists || pod.nodeName !== undefined;
+  return verdict ?? (isGone(pod) && placed ? 'Ended' : 'Undecided');
 }

@@ -1,17 +1,19 @@
 /** How an attempt ends: at the target, at the source, or down; and how the losing side is seen gone. */
 import { reasonsOfTheTarget } from '../api/reasons.ts';
+import { needsAttention, watch } from './attention.ts';
 import type { Cause } from './cause.ts';
 import { clean, isOwed } from './cleaning.ts';
 import {
   type ControllerEffect,
   type ControllerFacts,
   type Decision,
+  isGone,
   nothing,
   one,
   type PodFacts,
 } from './controller-facts.ts';
 import { expired } from './deadlines.ts';
-import { sourceSide } from './evidence.ts';
+import { sourceSide, sourceWord, targetWord } from './evidence.ts';
 import { limits } from './limits.ts';
 import { wish } from './obstacles.ts';
 import type { Report } from './report.ts';
@@ -51,13 +53,27 @@ export function sourceEnded(facts: ControllerFacts, report: Report): Decision {
   report.abort(cause, { sourceGone: true });
   const message = `${cause.message} vm/${migration.spec.virtualMachineName} is down; its restartPolicy (${vm?.spec.restartPolicy}) says whether it is started again.`;
   report.phase('RollingBack', { reason: cause.reason, message });
+  if (targetMayRun(facts, report)) {
+    const { targetNode } = report.current;
+    const what = `${message} Nobody speaks for ${targetNode}, so that it is not known whether the guest had been handed over and runs there.`;
+    return needsAttention(facts, report, 'target', what) ?? watch(nothing);
+  }
   report.condition('TargetCleaned', 'False', 'Waiting', 'The target must not run any more, and is removed.');
   const since = report.conditionSince('TargetCleaned');
   const cleaning = clean(losers(facts), since, now);
-  const endSeen = !sourcePod.exists || sourcePod.terminated !== undefined || sourcePod.fenced !== undefined;
+  const endSeen = !sourcePod.exists || isGone(sourcePod);
   if (!endSeen || (cleaning.left.length > 0 && !isOwed(cleaning, since, now))) return waitFor(cleaning);
   tellCleaned(report, cleaning.left);
   return { ...report.end('Failed', { reason: cause.reason, message }), effects: cleaning.effects };
+}
+
+/**
+ * The source's agent may have told the target directly before it fell silent with its node: then the newest guest runs there, and only
+ * its agent knows. It is asked by `abort.sourceGone`, and answers for good.
+ */
+function targetMayRun({ targetPod }: ControllerFacts, { current }: Report): boolean {
+  if (current.plan === undefined || sourceWord(current) === 'Gone' || targetWord(current) !== undefined) return false;
+  return !isGone(targetPod);
 }
 
 export function whyTheSourceEnded({ sourcePod }: ControllerFacts, { current }: Report): Cause {
@@ -67,9 +83,7 @@ export function whyTheSourceEnded({ sourcePod }: ControllerFacts, { current }: R
       reason: 'PostCopyLost',
       message: `The QEMU on ${on} ended while it still held a part of the guest's memory.`,
     };
-  if (!sourcePod.exists)
-    return { reason: 'SourceLost', message: `The QEMU on ${on} ended while the VM was being migrated.` };
-  if (sourcePod.terminated?.exitCode === 0 && !sourcePod.deleting)
+  if (sourcePod.exists && sourcePod.terminated?.exitCode === 0 && !sourcePod.deleting)
     return { reason: 'GuestPoweredOff', message: 'The guest powered itself off while it was being migrated.' };
   const how =
     sourcePod.fenced === undefined ? 'ended while the VM was being migrated.' : `has ended: ${sourcePod.fenced}`;
@@ -151,15 +165,29 @@ function tellCleaned(report: Report, left: readonly PodFacts[]): void {
 
 /** The outcome is settled; what is left is to see the losing side gone, to give the VM back, and to let the object go. */
 export function settle(facts: ControllerFacts, report: Report, deleting: boolean): Decision {
-  const moved = report.current.owner !== undefined;
-  const { effects, done, lookAgainAfter } = moved ? settleMoved(facts, report) : settleStayed(facts, report);
   const { virtualMachine: vm, migration } = facts;
+  const moved = report.current.owner !== undefined;
+  if (moved && sourceWord(report.current) === 'Resumed') return takeBack(facts, report);
+  const { effects, done, lookAgainAfter } = moved ? settleMoved(facts, report) : settleStayed(facts, report);
   const again = lookAgainAfter === undefined ? {} : { lookAgainAfter };
   if (!done) return { effects, ...again };
   const result = migration.status?.phase as 'Succeeded' | 'Failed' | 'Cancelled';
   const unlock: ControllerEffect[] =
     vm?.status?.migration?.uid === migration.metadata.uid ? [{ kind: 'unlockVirtualMachine', result }] : [];
   return { effects: [...effects, ...unlock, ...(deleting ? [{ kind: 'removeFinalizer' } as const] : [])], ...again };
+}
+
+/** The target was given up for lost, and had told the source directly that it never ran: the source continued the guest. */
+function takeBack({ virtualMachine: vm }: ControllerFacts, report: Report): Decision {
+  const { sourceNode = '', sourcePod, targetPod } = report.current;
+  const placement = vm?.status?.placement;
+  if (placement === undefined || sourcePod?.uid === undefined || targetPod?.uid === undefined) return nothing;
+  if (placement.podUID === targetPod.uid) {
+    const to = { nodeName: sourceNode, podName: sourcePod.name, podUID: sourcePod.uid };
+    return one({ kind: 'moveOwnership', fromPodUID: targetPod.uid, to });
+  }
+  report.disown();
+  return nothing;
 }
 
 interface Settling extends Decision {
@@ -170,35 +198,38 @@ interface Settling extends Decision {
 function settleMoved(facts: ControllerFacts, report: Report): Settling {
   const { sourcePod, debts, now } = facts;
   const since = report.conditionSince('Finished');
-  const cleaning = clean([sourcePod, ...debts], since, now);
-  const cleaned = cleaning.left.length === 0;
+  const source = clean([sourcePod], since, now);
+  const earlier = clean(debts, since, now);
+  const effects = [...source.effects, ...earlier.effects];
+  if (debts.length > 0 || hasDebt(report)) tellCleaned(report, earlier.left);
+  const cleaned = source.left.length === 0;
   // The measured pause and the end of the source come within a tenth of a second: one write tells both, unless it takes longer.
   const patience = since + limits.downtimeTold - now;
   if (cleaned || patience <= 0) report.copyDowntime(sourceSide(report.current)?.downtimeMilliseconds);
   if (!cleaned) {
-    const owed = isOwed(cleaning, since, now);
-    if (patience <= 0)
-      report.condition('SourceCleaned', 'False', owed ? 'Owed' : 'Waiting', yetToBeGone(cleaning.left));
-    const wait = patience > 0 ? patience : cleaning.lookAgainAfter;
-    return { effects: cleaning.effects, done: owed, ...(wait === undefined ? {} : { lookAgainAfter: wait }) };
+    const owed = isOwed(source, since, now);
+    if (patience <= 0) report.condition('SourceCleaned', 'False', owed ? 'Owed' : 'Waiting', yetToBeGone(source.left));
+    const wait = patience > 0 ? patience : source.lookAgainAfter;
+    return { effects, done: owed, ...(wait === undefined ? {} : { lookAgainAfter: wait }) };
   }
   report.condition('SourceCleaned', 'True', 'Gone', `The source pod on ${report.current.sourceNode} is gone.`);
   // The pods' cache may be ahead of the migrations': what the source said before it ended is then still to come.
   if (report.current.downtimeMilliseconds === undefined && patience > 0)
-    return { effects: [], done: false, lookAgainAfter: patience };
-  return { effects: [], done: true };
+    return { effects, done: false, lookAgainAfter: patience };
+  return { effects, done: true };
 }
 
 /** Nothing was moved and nothing will be. A pod that is there still is a debt, or was created by a leader that had slept. */
 function settleStayed(facts: ControllerFacts, report: Report): Settling {
   const since = report.conditionSince('Finished');
   const cleaning = clean(losers(facts), since, facts.now);
-  const owed = report.current.conditions?.some(({ type, reason }) => type === 'TargetCleaned' && reason === 'Owed');
-  if (owed && cleaning.left.length === 0) tellCleaned(report, []);
-  return {
-    ...waitFor(cleaning),
-    done: cleaning.left.length === 0 || owed === true || isOwed(cleaning, since, facts.now),
-  };
+  const owed = hasDebt(report) || isOwed(cleaning, since, facts.now);
+  if (owed) tellCleaned(report, cleaning.left);
+  return { ...waitFor(cleaning), done: owed || cleaning.left.length === 0 };
+}
+
+function hasDebt({ current }: Report): boolean {
+  return current.conditions?.some(({ type, reason }) => type === 'TargetCleaned' && reason === 'Owed') ?? false;
 }
 
 /** An agent that is there has had the time to say how its QEMU ended, or its node is fenced and it never will. */
@@ -208,5 +239,5 @@ export function neverSpeaks(
   since: number,
   now: number,
 ): boolean {
-  return (pod.exists && pod.fenced !== undefined) || expired(since, limits.agentSpeaks, now, [agent]);
+  return pod.fenced !== undefined || expired(since, limits.agentSpeaks, now, [agent]);
 }

@@ -39,15 +39,20 @@ export function overdue(
       message: `QEMU did not begin to send within ${limits.setup / 1000} s. Can the source node reach the target's migration port?`,
     };
   }
-  if (
-    migration === 'active' &&
-    clock.lastByteAt !== undefined &&
-    now - Math.max(begun, clock.lastByteAt) > limits.stall
-  ) {
-    return {
-      reason: 'TransferStalled',
-      message: `QEMU has sent nothing for ${limits.stall / 1000} s. Is the network between the two nodes cut?`,
-    };
-  }
-  return undefined;
+  // In `device` the guest stands still until the target has loaded what was sent last.
+  const limit = { active: limits.stall, device: limits.deviceStall }[migration];
+  return limit === undefined ? undefined : stalled({ now, clock }, limit);
+}
+
+/** QEMU has sent nothing for so long, in milliseconds. */
+export function stalled(
+  { now, clock }: { now: number; clock: TransferClock },
+  limit: number = limits.stall,
+): Cause | undefined {
+  const { lastByteAt, watchedSince } = clock;
+  if (lastByteAt === undefined || now - Math.max(watchedSince, lastByteAt) <= limit) return undefined;
+  return {
+    reason: 'TransferStalled',
+    message: `QEMU has sent nothing for ${limit / 1000} s. Is the network between the two nodes cut?`,
+  };
 }

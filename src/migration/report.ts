@@ -111,6 +111,12 @@ export class Report {
     this.#status.owner = owner;
   }
 
+  /** The VM did not move after all. */
+  disown(): void {
+    const { owner: _, ...status } = this.#status;
+    this.#status = status;
+  }
+
   /** Only a VM that has moved is at 100 per cent. */
   moved(): void {
     this.#status.transfer = { ...this.#status.transfer, progress: '100%', progressPercent: 100 };

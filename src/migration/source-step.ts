@@ -6,7 +6,7 @@
 import type { Cause } from './cause.ts';
 import type { FinalWord, OwnershipMoved, SourceVerdict, TargetVerdict } from './evidence.ts';
 import { limits } from './limits.ts';
-import { overdue, type TransferClock } from './overdue.ts';
+import { overdue, stalled, type TransferClock } from './overdue.ts';
 
 export interface TransferLimits {
   maxDowntimeMilliseconds: number;
@@ -122,17 +122,25 @@ export function sourceStep(facts: SourceFacts): SourceStep {
 }
 
 function beforeMigrate(runState: string, facts: SourceFacts): SourceStep {
-  const { plan, published, handoverPath } = facts;
+  const { plan, published } = facts;
   if (!published.preflight) return one({ kind: 'publishPreflight' });
   if (plan === undefined) return nothing;
-  // A target that accepts an encrypted stream and stays silent would freeze this guest: it has to have answered just now, and its
-  // agent has to be there to end it.
-  if (facts.encrypted && handoverPath.direct !== 'waiting') {
-    const cause = targetDoesNotWait(handoverPath);
-    const known = published.waiting === cause.message;
+  return issue(plan, runsOnArrival(runState), facts);
+}
+
+/**
+ * A target that accepts an encrypted stream and stays silent would freeze this guest: it has to have answered just now, and its
+ * agent has to be there to end it.
+ */
+function issue(plan: NonNullable<SourceFacts['plan']>, resumeTarget: boolean, facts: SourceFacts): SourceStep {
+  const ended = targetEnded(facts);
+  if (ended !== undefined) return one({ kind: 'recordAborted', cause: ended });
+  if (facts.encrypted && facts.handoverPath.direct !== 'waiting') {
+    const cause = targetDoesNotWait(facts.handoverPath);
+    const known = facts.published.waiting === cause.message;
     return { effects: known ? [] : [{ kind: 'publishWaiting', cause }], lookAgainAfter: 100 };
   }
-  return one({ kind: 'issueMigrate', plan, limits: facts.limits, resumeTarget: runsOnArrival(runState) });
+  return one({ kind: 'issueMigrate', plan, limits: facts.limits, resumeTarget });
 }
 
 function targetDoesNotWait({ direct }: HandoverPath): Cause {
@@ -147,22 +155,23 @@ function runsOnArrival(runState: string): boolean {
 }
 
 /** QEMU hangs in its main loop, most likely in the TLS handshake with a silent target: the guest stands still. */
-function whileSilent(frozen: boolean, { journal, clock }: SourceFacts): SourceStep {
+function whileSilent(frozen: boolean, facts: SourceFacts): SourceStep {
+  const { journal, clock } = facts;
   if (journal.cancel !== undefined) {
     const cause = journal.cancel;
     return frozen
       ? { effects: [{ kind: 'cutStream' }, { kind: 'askTargetToRefuse', cause }], lookAgainAfter: 200 }
       : { effects: [], lookAgainAfter: 200 };
   }
-  if (!frozen || clock.handshakeDone) return { effects: [], lookAgainAfter: 200 };
-  return one({
-    kind: 'recordCancel',
-    cause: {
-      reason: 'TargetNotAnswering',
-      message: 'The target accepted the connection and stayed silent, and the guest stood still meanwhile.',
-    },
-  });
+  const inHandshake = frozen && facts.encrypted && !clock.handshakeDone;
+  const cause = facts.abort ?? targetEnded(facts) ?? (inHandshake ? targetNotAnswering : undefined) ?? stalled(facts);
+  return cause === undefined ? { effects: [], lookAgainAfter: 200 } : one({ kind: 'recordCancel', cause });
 }
+
+const targetNotAnswering: Cause = {
+  reason: 'TargetNotAnswering',
+  message: 'The target accepted the connection and stayed silent, and the guest stood still meanwhile.',
+};
 
 type PresentQemu = Extract<SourceQemu, { presence: 'present' }>;
 type Issued = NonNullable<SourceFacts['journal']['issued']>;
@@ -193,9 +202,7 @@ function whileMigrating(qemu: PresentQemu, issued: Issued, facts: SourceFacts): 
 function issueAgain(issued: Issued, facts: SourceFacts): SourceStep {
   const cause = facts.journal.cancel ?? facts.abort;
   if (cause !== undefined) return one({ kind: 'recordAborted', cause });
-  if (facts.plan === undefined) return nothing;
-  if (facts.encrypted && facts.handoverPath.direct !== 'waiting') return poll;
-  return one({ kind: 'issueMigrate', plan: facts.plan, limits: facts.limits, resumeTarget: issued.resumeTarget });
+  return facts.plan === undefined ? nothing : issue(facts.plan, issued.resumeTarget, facts);
 }
 
 function inTransfer(qemu: PresentQemu, issued: Issued, facts: SourceFacts): SourceStep {

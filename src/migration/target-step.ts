@@ -70,9 +70,11 @@ export function targetStep(facts: TargetFacts): TargetStep {
   if (published.verdict !== undefined) return nothing;
   if (qemu.presence === 'gone') return one({ kind: 'publishVerdict', verdict: 'Gone' });
   if (neverToRun(facts)) return one({ kind: 'recordRefused' });
-  if (facts.refusalAsked !== undefined) return one({ kind: 'recordRefused', cause: facts.refusalAsked });
+  if (facts.refusalAsked !== undefined && sourceWord !== 'Completed')
+    return one({ kind: 'recordRefused', cause: facts.refusalAsked });
   // A QEMU that starts has a process first, and answers a moment later: everybody waits for it.
-  if (qemu.presence !== 'present') return { effects: [], lookAgainAfter: published.endpoint ? 500 : 10 };
+  if (qemu.presence !== 'present')
+    return { effects: [], lookAgainAfter: published.endpoint && sourceWord !== 'Completed' ? 500 : 10 };
   // An incoming migration that failed cannot be repeated in the same process.
   if (qemu.migration === 'failed') return one({ kind: 'recordRefused', cause: failedToLoad(qemu.error) });
   if (sourceWord === 'Completed') return takeOver(sourceWord, qemu, facts.resumeTarget);

@@ -1,4 +1,6 @@
 /** The sentences that say where the VM is, and what would settle what cannot be told. */
+import { annotations, outOfServiceTaint } from '../api/labels.ts';
+import type { VirtualMachineMigration } from '../api/objects.ts';
 import type { ControllerFacts, PodFacts } from './controller-facts.ts';
 import { isGone } from './controller-facts.ts';
 
@@ -7,7 +9,8 @@ export function runsWhere({ migration, virtualMachine: vm, sourcePod, targetPod 
   const { placement, guest } = vm?.status ?? {};
   if (vm === undefined || placement?.nodeName === undefined) return '';
   const pod = [sourcePod, targetPod].find((candidate) => candidate.exists && candidate.uid === placement.podUID);
-  if (pod?.exists && isGone(pod)) return `vm/${vm.metadata.name} is down: its QEMU on ${placement.nodeName} has ended.`;
+  if (pod !== undefined && isGone(pod))
+    return `vm/${vm.metadata.name} is down: its QEMU on ${placement.nodeName} has ended.`;
   const reported = guest !== undefined && guest.podUID === placement.podUID ? guest.running : undefined;
   const stands = reported === false || (reported === undefined && migration.status?.source?.resumeTarget === false);
   return `vm/${vm.metadata.name} ${stands ? 'is' : 'runs'} on ${placement.nodeName}.`;
@@ -22,10 +25,14 @@ export function yetToBeGone(pods: readonly PodFacts[]): string {
 }
 
 /** What an operator can do about a node of which nobody speaks. */
-export function whatSettlesIt(nodeName: string, virtualMachineName: string, podUID: string): string {
+export function whatSettlesIt(
+  nodeName: string,
+  podUID: string,
+  { metadata: { namespace }, spec: { virtualMachineName } }: VirtualMachineMigration,
+): string {
   return (
-    `Bring ${nodeName} and its agent back. Or, only when ${nodeName} is certainly off, say so: ` +
-    `kubectl taint node ${nodeName} node.kubernetes.io/out-of-service=nodeshutdown:NoExecute; ` +
-    `or kubectl annotate vm ${virtualMachineName} --overwrite vmferry.io/fenced=${podUID}.`
+    `Bring ${nodeName} and its agent back. Or, only once it is certain that ${nodeName} is off: ` +
+    `kubectl taint node ${nodeName} ${outOfServiceTaint}=nodeshutdown:NoExecute; ` +
+    `or, for this QEMU alone: kubectl annotate vm ${virtualMachineName} -n ${namespace} --overwrite ${annotations.fenced}=${podUID}`
   );
 }
