@@ -12,7 +12,8 @@ import { readJson, UnreadableBody } from './read-json.ts';
 /**
  * What the target's agent does when the source's calls; each call may come twice. The signal aborts when the answer is due
  * (`answerWithinMilliseconds`), when the caller has gone or when the attempt is not served any more. `completed` and `refuse` may
- * just wait for their verdict: without one in time the caller is told that there is none yet.
+ * just wait for their verdict: without one in time the caller is told that there is none yet. `ping` has to say `silent` before:
+ * without its answer the caller knows nothing.
  */
 export type HandoverHandle = {
   readonly [K in keyof HandoverCalls]: (

@@ -3,7 +3,7 @@ import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { expect, test, vi } from 'vitest';
 import { TcpProxy } from '../../../test/integration/kube/tcp-proxy.ts';
-import { createKeyPair } from './certificates.test-support.ts';
+import { createKeyPair } from '../credentials/key-pair.ts';
 import { HandoverClient } from './client.ts';
 import { HandoverRefused, HandoverUnreachable } from './errors.ts';
 import { attempt, attemptOf, host, listeningTo, logger, otherAttempt, startTarget } from './handover.test-support.ts';
@@ -73,17 +73,23 @@ test('only what is new is announced, and a handler that fails ends nothing', asy
 
 test('many calls take two connections, and a ping that waits does not hold up the call that matters', async () => {
   const qemu = Promise.withResolvers<PingAnswer>();
-  let pings = 0;
+  let isSilent = false;
+  let waiting = 0;
   await using target = await startTarget({
-    ping: async () => (++pings > 2 ? qemu.promise : { qemu: 'waiting' }),
+    ping: async () => {
+      if (!isSilent) return { qemu: 'waiting' };
+      waiting++;
+      return qemu.promise;
+    },
   });
   await using proxy = await proxyTo(target.server.port);
   await using client = connectSource(proxy.port);
-  await vi.waitFor(() => expect(pings).toBe(2), patient);
+  await vi.waitFor(() => expect(proxy.accepted).toBe(2), patient);
   await reached(client);
   for (let count = 0; count < 50; count++) await client.completed(completed);
+  isSilent = true;
   const ping = client.ping();
-  await vi.waitFor(() => expect(pings).toBe(3));
+  await vi.waitFor(() => expect(waiting).toBe(1));
   expect(await client.completed(completed)).toEqual({ verdict: 'TookOver' });
   qemu.resolve({ qemu: 'silent' });
   expect(await ping).toEqual({ qemu: 'silent' });
@@ -169,14 +175,18 @@ test('a path that swallows everything is given up at the deadline, and a later c
   await using client = connectSource(proxy.port);
   await vi.waitFor(() => expect(proxy.connections).toBe(2), patient);
   await reached(client);
-  proxy.swallow();
   const bounds = { timeoutMilliseconds: 100 };
+  proxy.swallow();
   await expect(client.completed(completed, bounds)).rejects.toThrow('did not answer completed within 100 ms');
+  proxy.open();
+  expect(await client.completed(completed)).toEqual({ verdict: 'TookOver' });
+  proxy.swallow();
+  await expect(client.completed(completed, bounds)).rejects.toBeInstanceOf(HandoverUnreachable);
   // Nor is a new connection answered, and that is bounded as well.
   await expect(client.completed(completed, bounds)).rejects.toBeInstanceOf(HandoverUnreachable);
   proxy.open();
   expect(await client.completed(completed)).toEqual({ verdict: 'TookOver' });
-  expect(target.heard).toHaveLength(1);
+  expect(target.heard).toHaveLength(2);
 });
 
 test('pings alone notice such a path, and that it is gone', async () => {

@@ -4,8 +4,7 @@ import { connect as connectTcp, type Socket } from 'node:net';
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls';
 import { attemptStamp } from '../../migration/attempt.ts';
 import { createLogger } from '../../observability/logger.ts';
-import type { KeyPair } from '../credentials/key-pair.ts';
-import { createKeyPair } from './certificates.test-support.ts';
+import { createKeyPair, type KeyPair } from '../credentials/key-pair.ts';
 import { handoverCalls } from './messages.ts';
 import { type HandoverHandle, HandoverServer } from './server.ts';
 
@@ -72,12 +71,12 @@ export function request(text: string, { path = handoverCalls.completed.path, hea
 
 export const completedRequest = request('{"resumeTarget":true}');
 
-/** Sends the text as soon as may be, over TLS or plain. @returns everything that came until the server closed the connection */
+/** Sends the text as soon as may be, over TLS together with the end of the handshake, or plain. @returns everything that came until the server closed the connection */
 export async function converse(options: ConnectionOptions, text: string, { plain = false } = {}): Promise<string> {
   const socket = plain ? connectTcp({ host, port: Number(options.port) }) : connectTls(options);
   // What becomes of it shows in what came back.
   socket.on('error', () => undefined);
-  socket.once(plain ? 'connect' : 'secureConnect', () => socket.write(text));
+  socket.write(text);
   let heard = '';
   socket.setEncoding('utf8').on('data', (chunk) => {
     heard += chunk;

@@ -7,10 +7,10 @@ const qemuStandings = ['waiting', 'silent', 'absent', 'other'] as const;
  * How the target's QEMU stands at this moment. waiting: it answers in band, and waits for the guest (`inmigrate`).
  * silent: it is there and does not answer in band. absent: there is none. other: it answers, and does something else.
  */
-export type QemuStanding = (typeof qemuStandings)[number];
+type QemuStanding = (typeof qemuStandings)[number];
 
 /** The target agent's final word on the attempt, as in `status.target.verdict`. */
-export type TargetVerdict = NonNullable<NonNullable<VirtualMachineMigrationStatus['target']>['verdict']>;
+type TargetVerdict = NonNullable<NonNullable<VirtualMachineMigrationStatus['target']>['verdict']>;
 
 const targetVerdicts: readonly TargetVerdict[] = ['TookOver', 'Refused', 'Gone', 'Lost'];
 

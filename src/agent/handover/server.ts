@@ -157,7 +157,8 @@ export class HandoverServer implements AsyncDisposable {
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { socket } = request;
     const attempt = this.#attemptOf.get(socket);
-    if (attempt === undefined) throw new Error('a connection reached HTTP without being identified');
+    // Cannot be, but is not to depend on that.
+    if (attempt === undefined) return this.#refuse('NotThePeer', socket);
     try {
       await attempt.answer(request, response);
     } catch (error) {
