@@ -20,6 +20,8 @@ test('everything can be said', () => {
     '--pods-directory=/p',
     '--state-directory=/s',
     '--namespace=ns',
+    '--handover-address=10.0.0.1',
+    '--handover-port=2',
     '--health-port=1',
   ];
   expect(parseFlags(said)).toEqual({
@@ -28,6 +30,8 @@ test('everything can be said', () => {
     podsDirectory: '/p',
     stateDirectory: '/s',
     namespace: 'ns',
+    handoverAddress: '10.0.0.1',
+    handoverPort: 2,
     healthPort: 1,
   });
 });
@@ -36,6 +40,7 @@ test.each([
   [['--pods-directory', 'pods'], '--pods-directory must be an absolute path.'],
   [['--node-name='], '--node-name must not be empty.'],
   [['--health-port', '70000'], '--health-port must be a port number from 0 to 65535, not "70000".'],
+  [['--handover-port', 'x'], '--handover-port must be a port number from 0 to 65535, not "x".'],
   [['--nodename', 'n'], "Unknown option '--nodename'."],
 ])('%j is refused in one sentence', (args, sentence) => {
   expect(() => parseFlags(args)).toThrow(sentence);

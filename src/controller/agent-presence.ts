@@ -13,18 +13,8 @@ import type { KubeClient } from '../kube/client.ts';
 import { type Lease, leases } from '../kube/core-resources.ts';
 import { Informer } from '../kube/informer.ts';
 import { type Observation, observeLease } from '../kube/lease-record.ts';
+import type { AgentPresence } from '../migration/controller-facts.ts';
 import type { Logger } from '../observability/logger.ts';
-
-/**
- * Both are milliseconds since the epoch, by this process' clock. A deadline counts from the later of its own beginning and `since`,
- * and is over only when `seenAt` is later than it.
- */
-export interface AgentPresence {
-  /** When this holder was first seen to renew, or seen again after it had been away. */
-  readonly since: number;
-  /** When it was last seen to renew. */
-  readonly seenAt: number;
-}
 
 /** What is remembered of one lease. */
 export interface Sighting extends Observation {

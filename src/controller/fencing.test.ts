@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { Node } from '../kube/core-resources.ts';
-import { type FencingFacts, fencedBy, howToSettle } from './fencing.ts';
+import { type FencingFacts, fencedBy } from './fencing.ts';
 
 function node(ready: 'True' | 'False' | 'Unknown', ...taints: string[]): Node {
   return {
@@ -46,13 +46,4 @@ test.each<[string, Partial<FencingFacts>]>([
   ['another taint', { node: node('Unknown', 'node.kubernetes.io/unreachable', 'node.kubernetes.io/not-ready') }],
 ])('%s proves nothing', (_, facts) => {
   expect(fencedBy({ ...silent, ...facts })).toBeUndefined();
-});
-
-test('what would settle it is told in commands that can be copied', () => {
-  const vm = { name: 'web', namespace: 'shop' };
-  const annotate = 'kubectl annotate vm web -n shop --overwrite vmferry.io/fenced=pod-1';
-  expect(howToSettle({ uid: 'pod-1', nodeName: 'node-a' }, vm)).toBe(
-    `Once it is certain that node-a is off: kubectl taint node node-a ${outOfService}=nodeshutdown:NoExecute; or, for its QEMU alone: ${annotate}`,
-  );
-  expect(howToSettle({ uid: 'pod-1' }, vm)).toBe(`Once it is certain that its QEMU has ended: ${annotate}`);
 });

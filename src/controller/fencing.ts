@@ -37,13 +37,7 @@ export function isReady(node: Node | undefined): boolean {
   return node?.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false;
 }
 
-/** What a person can do when nothing proves the end of a pod's QEMU: one sentence, with the commands. */
-export function howToSettle(
-  pod: { readonly uid: string; readonly nodeName?: string | undefined },
-  { name, namespace }: { readonly name: string; readonly namespace: string },
-): string {
-  const annotate = `kubectl annotate vm ${name} -n ${namespace} --overwrite ${annotations.fenced}=${pod.uid}`;
-  return pod.nodeName === undefined
-    ? `Once it is certain that its QEMU has ended: ${annotate}`
-    : `Once it is certain that ${pod.nodeName} is off: kubectl taint node ${pod.nodeName} ${outOfServiceTaint}=nodeshutdown:NoExecute; or, for its QEMU alone: ${annotate}`;
+/** What of a node may prove the end of a QEMU, as a text of which only a change is news. */
+export function fencingState(node: Node | undefined): string {
+  return `${isReady(node)} ${isOutOfService(node)}`;
 }

@@ -26,9 +26,9 @@ export type PodFacts =
 /** An agent as the controller has heard of it: milliseconds since the epoch by the controller's own clock. */
 export interface AgentPresence {
   /** Since when it has been heard without a break, by this controller and over this API server. */
-  since: number;
+  readonly since: number;
   /** When it was last heard. */
-  seenAt: number;
+  readonly seenAt: number;
 }
 
 export interface ControllerFacts {

@@ -1,5 +1,5 @@
 /** The sentences that say where the VM is, and what would settle what cannot be told. */
-import { annotations, outOfServiceTaint } from '../api/labels.ts';
+import { fencingCommands } from '../api/fencing-commands.ts';
 import type { VirtualMachineMigration } from '../api/objects.ts';
 import type { ControllerFacts, PodFacts } from './controller-facts.ts';
 import { isGone } from './controller-facts.ts';
@@ -30,9 +30,6 @@ export function whatSettlesIt(
   podUID: string,
   { metadata: { namespace }, spec: { virtualMachineName } }: VirtualMachineMigration,
 ): string {
-  return (
-    `Bring ${nodeName} and its agent back. Or, only once it is certain that ${nodeName} is off: ` +
-    `kubectl taint node ${nodeName} ${outOfServiceTaint}=nodeshutdown:NoExecute; ` +
-    `or, for this QEMU alone: kubectl annotate vm ${virtualMachineName} -n ${namespace} --overwrite ${annotations.fenced}=${podUID}`
-  );
+  const commands = fencingCommands({ uid: podUID, nodeName }, { name: virtualMachineName, namespace });
+  return `Bring ${nodeName} and its agent back. ${commands}`;
 }

@@ -9,8 +9,7 @@ import { installStreamCredentials } from '../credentials/stream-credentials.ts';
 import { removeTraces } from '../credentials/traces.ts';
 import { returnedGuest } from '../returned-guest.ts';
 import { isEncrypted } from './encryption.ts';
-import type { SourceStepScope } from './source.ts';
-import type { Issued } from './source-facts.ts';
+import type { Issued, SourceStepScope } from './source-scope.ts';
 
 /**
  * The note of what the guest was doing, the settings, the attempt's stamp, and only then `migrate`. Whatever an earlier attempt has

@@ -26,6 +26,8 @@ export class SourceAttempt implements AsyncDisposable {
   readonly #uid: string;
   readonly #wake: () => void;
   #client: HandoverClient | undefined;
+  /** Where the client calls, and whom. */
+  #peer: string | undefined;
   #heard: FinalWord<TargetVerdict> | undefined;
   #telling = false;
   #asking = false;
@@ -52,7 +54,12 @@ export class SourceAttempt implements AsyncDisposable {
   /** Opens the connection to the target's agent as soon as that has said where it is, and who. */
   reachTarget({ status = {} }: VirtualMachineMigration, own: AttemptKeys): void {
     const { handover, certificates } = targetSide(status) ?? {};
-    if (this.#client !== undefined || handover === undefined || certificates === undefined) return;
+    if (handover === undefined || certificates === undefined) return;
+    const peer = JSON.stringify([handover, certificates.handover]);
+    if (this.#peer === peer) return;
+    // It may have come back somewhere else.
+    void this.#client?.[Symbol.asyncDispose]();
+    this.#peer = peer;
     const client = new HandoverClient({
       name: attemptStamp(this.#uid, this.attempt),
       host: handover.host,

@@ -8,19 +8,7 @@ import { durationMilliseconds, limits } from '../../migration/limits.ts';
 import type { SourceFacts, SourceQemu, TransferLimits } from '../../migration/source-step.ts';
 import { isEncrypted } from './encryption.ts';
 import { type QemuReading, readQemu } from './read-qemu.ts';
-import type { SourceScope } from './source.ts';
-
-/** What is remembered of the guest when `migrate` is issued. */
-export interface Issued {
-  /** Milliseconds since the epoch. */
-  at: number;
-  resumeTarget: boolean;
-}
-
-/** What is remembered when the target is told: the start of the guest's pause, milliseconds since the epoch. */
-export interface Told {
-  stoppedAt?: number;
-}
+import type { Issued, SourceScope, Told } from './source-scope.ts';
 
 export async function gatherSourceFacts(scope: SourceScope) {
   const { context, migration, work } = scope;

@@ -1,31 +1,15 @@
 /** The source side: gathers facts from QEMU, the object and the state directory, asks `sourceStep`, and does what it says. */
-import type { VirtualMachineMigration } from '../../api/objects.ts';
 import { attemptFiles } from '../../migration/attempt.ts';
 import type { Cause } from '../../migration/cause.ts';
 import { type SourceEffect, sourceStep } from '../../migration/source-step.ts';
 import { QmpCommandError } from '../../qmp/errors.ts';
-import type { AgentContext } from '../context.ts';
 import { removeTraces } from '../credentials/traces.ts';
 import { readPreflight } from '../preflight.ts';
 import { returnedGuest } from '../returned-guest.ts';
 import { endQemu } from './end-qemu.ts';
 import { issueMigrate, limitParameters } from './issue-migrate.ts';
-import type { QemuReading } from './read-qemu.ts';
-import type { SourceAttempt } from './source-attempt.ts';
-import { gatherSourceFacts, type Issued, type Told } from './source-facts.ts';
-
-/** One migration whose source pod is on this node. */
-export interface SourceScope {
-  readonly context: AgentContext;
-  readonly migration: VirtualMachineMigration;
-  readonly work: SourceAttempt;
-}
-
-/** The scope of one step: what was read for it is at hand for its effects. */
-export interface SourceStepScope extends SourceScope {
-  readonly reading: QemuReading;
-  readonly issued: Issued | undefined;
-}
+import { gatherSourceFacts } from './source-facts.ts';
+import type { SourceScope, SourceStepScope, Told } from './source-scope.ts';
 
 type Executor<K extends SourceEffect['kind']> = (
   scope: SourceStepScope,

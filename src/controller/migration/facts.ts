@@ -6,7 +6,7 @@ import type { Pod } from '../../kube/core-resources.ts';
 import { targetPodName } from '../../migration/attempt.ts';
 import type { AgentPresence, ControllerFacts, PodFacts } from '../../migration/controller-facts.ts';
 import type { ControllerContext } from '../context.ts';
-import { podEvidence } from '../pod-evidence.ts';
+import { podEvidence, vanishedPodFenced } from '../pod-evidence.ts';
 
 export function gatherFacts(context: ControllerContext, migration: VirtualMachineMigration): ControllerFacts {
   const { namespace, uid } = migration.metadata;
@@ -21,7 +21,7 @@ export function gatherFacts(context: ControllerContext, migration: VirtualMachin
     now: context.now(),
     migration,
     virtualMachine,
-    sourcePod: factsOf(find(context, namespace, source)),
+    sourcePod: sourceFacts(context, migration, virtualMachine, find(context, namespace, source)),
     targetPod: factsOf(made.find((pod) => isNamed(pod, target))),
     debts: made.filter(({ metadata }) => metadata.name !== targetName).map(factsOf),
     agents: {
@@ -53,6 +53,19 @@ function find({ pods }: ControllerContext, namespace: string, reference: Referen
 
 function isNamed({ metadata }: Pod, { name, uid }: Reference = { name: '' }): boolean {
   return metadata.name === name && (uid === undefined || metadata.uid === uid);
+}
+
+/** A source pod that was removed by force is gone when whoever fenced its node says so. */
+function sourceFacts(
+  context: ControllerContext,
+  { status }: VirtualMachineMigration,
+  vm: VirtualMachine | undefined,
+  pod: Pod | undefined,
+): PodFacts {
+  const uid = status?.sourcePod?.uid;
+  if (pod !== undefined || uid === undefined) return podFacts(context, pod, vm);
+  const fenced = vanishedPodFenced(context, { uid, nodeName: status?.sourceNode }, vm);
+  return { exists: false, ...(fenced === undefined ? {} : { fenced }) };
 }
 
 function podFacts(context: ControllerContext, pod: Pod | undefined, vm: VirtualMachine | undefined): PodFacts {

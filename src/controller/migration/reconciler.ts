@@ -1,11 +1,16 @@
 /** The migration reconciler: facts from the caches, one pure decision, the status saved, then the effects. */
 import { isDeepStrictEqual } from 'node:util';
+import { nodeOfAgentLease } from '../../api/agent-lease.ts';
 import { labels } from '../../api/labels.ts';
 import { type VirtualMachineMigration, virtualMachineMigrations } from '../../api/objects.ts';
+import { isTerminal } from '../../api/phases.ts';
 import { Controller, type ReconcileResult } from '../../kube/controller.ts';
+import type { Pod } from '../../kube/core-resources.ts';
 import { ApiError, isConflict } from '../../kube/errors.ts';
 import { controllerStep } from '../../migration/controller-step.ts';
 import type { ControllerContext } from '../context.ts';
+import { fencingState } from '../fencing.ts';
+import { onNodeChange } from '../node-changes.ts';
 import { eventsFor } from './events.ts';
 import { execute } from './executors.ts';
 import { gatherFacts } from './facts.ts';
@@ -35,7 +40,30 @@ export function createMigrationController(context: ControllerContext): Controlle
     if (vm !== undefined)
       enqueueAll(context.migrations.cache.byIndex('virtualMachine', `${pod?.metadata.namespace}/${vm}`));
   });
+  // What proves the end of a QEMU may be said of its node.
+  onNodeChange(context.nodes, fencingState, (nodeName) => {
+    for (const { metadata } of context.pods.cache.byIndex('node', nodeName))
+      enqueueAll(context.migrations.cache.byIndex('virtualMachine', virtualMachineKey(metadata)));
+  });
+  // An agent that comes back is waited for no more, and may end a NeedsAttention.
+  context.agents.leases.onChange((_key, current) => {
+    const nodeName = nodeOfAgentLease(current?.metadata.name ?? '');
+    enqueueAll(context.migrations.cache.list().filter((migration) => waitsForAgent(migration, nodeName)));
+  });
   return controller;
+}
+
+function virtualMachineKey({ namespace, labels: carried }: Pod['metadata']): string {
+  return `${namespace}/${carried?.[labels.virtualMachine]}`;
+}
+
+function waitsForAgent({ status }: VirtualMachineMigration, nodeName: string | undefined): boolean {
+  return (
+    nodeName !== undefined &&
+    status?.phase !== undefined &&
+    !isTerminal(status.phase) &&
+    (status.sourceNode === nodeName || status.targetNode === nodeName)
+  );
 }
 
 async function reconcile(context: ControllerContext, key: string): Promise<ReconcileResult> {

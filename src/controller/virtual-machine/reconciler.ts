@@ -7,7 +7,7 @@ import type { Pod } from '../../kube/core-resources.ts';
 import { isConflict } from '../../kube/errors.ts';
 import { parseObjectKey } from '../../kube/resource.ts';
 import type { ControllerContext } from '../context.ts';
-import { isOutOfService, isReady } from '../fencing.ts';
+import { fencingState } from '../fencing.ts';
 import { onNodeChange } from '../node-changes.ts';
 import { isGone } from '../pod-evidence.ts';
 import { virtualMachineStep } from './decide.ts';
@@ -34,16 +34,12 @@ export function createVirtualMachineController(context: ControllerContext): Cont
     if (vm !== undefined) controller.enqueue(`${namespace}/${vm}`);
   };
   context.pods.onChange((_key, current, previous) => enqueueOf(current ?? previous));
-  onNodeChange(
-    context.nodes,
-    (node) => `${isReady(node)} ${isOutOfService(node)}`,
-    (nodeName) => {
-      for (const pod of context.pods.cache.byIndex('node', nodeName)) enqueueOf(pod);
-      for (const { metadata } of context.virtualMachines.cache.byIndex('node', nodeName)) {
-        controller.enqueue(`${metadata.namespace}/${metadata.name}`);
-      }
-    },
-  );
+  onNodeChange(context.nodes, fencingState, (nodeName) => {
+    for (const pod of context.pods.cache.byIndex('node', nodeName)) enqueueOf(pod);
+    for (const { metadata } of context.virtualMachines.cache.byIndex('node', nodeName)) {
+      controller.enqueue(`${metadata.namespace}/${metadata.name}`);
+    }
+  });
   // Only the end of a migration object says something here: the lock it may have left.
   context.migrations.onChange((_key, current, previous) => {
     if (current === undefined && previous !== undefined) {

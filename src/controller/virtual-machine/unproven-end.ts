@@ -1,12 +1,12 @@
 /** What people are told while the end of a QEMU is unproven: why, and what they can do about it. */
+import { fencingCommands } from '../../api/fencing-commands.ts';
 import type { VirtualMachine } from '../../api/objects.ts';
-import { howToSettle } from '../fencing.ts';
 import { lacksEvidence } from '../pod-evidence.ts';
 import type { PodFacts } from './facts.ts';
 
 /** Of a pod that `lacksEvidence`. */
 export function unprovenEnd(pod: PodFacts, { metadata }: VirtualMachine): string {
-  return `${reasonOf(pod)} The VM is not started elsewhere. ${howToSettle(pod, metadata)}`;
+  return `${reasonOf(pod)} The VM is not started elsewhere. ${fencingCommands(pod, metadata)}`;
 }
 
 function reasonOf({ name, nodeName, container, rejection }: PodFacts): string {
@@ -23,7 +23,7 @@ function reasonOf({ name, nodeName, container, rejection }: PodFacts): string {
 export function waitsFor(pods: readonly PodFacts[], { metadata }: VirtualMachine): string {
   const names = pods.map(({ name, nodeName }) => (nodeName === undefined ? name : `${name} on ${nodeName}`)).join(', ');
   const message = `The VM waits for the end of its earlier pod ${names}, as its node reports it.`;
-  return [message, ...pods.filter(lacksEvidence).map((pod) => howToSettle(pod, metadata))].join(' ');
+  return [message, ...pods.filter(lacksEvidence).map((pod) => fencingCommands(pod, metadata))].join(' ');
 }
 
 /** Of a pod whose object is gone although our finalizer held it. */
@@ -32,5 +32,5 @@ export function vanishedPod(
   { metadata }: VirtualMachine,
 ): string {
   const where = pod.nodeName ?? 'an unknown node';
-  return `Pod ${pod.name} was removed by force, and nothing proves that its QEMU on ${where} has ended. The VM is not started elsewhere. ${howToSettle(pod, metadata)}`;
+  return `Pod ${pod.name} was removed by force, and nothing proves that its QEMU on ${where} has ended. The VM is not started elsewhere. ${fencingCommands(pod, metadata)}`;
 }
