@@ -9,6 +9,8 @@ test('on a node of the kubelet nothing needs to be said', () => {
     podsDirectory: '/var/lib/kubelet/pods',
     stateDirectory: '/run/vmferry',
     namespace: 'vmferry-system',
+    handoverAddress: undefined,
+    handoverPort: 9443,
     healthPort: 0,
   });
 });
