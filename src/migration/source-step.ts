@@ -112,8 +112,9 @@ export function sourceStep(facts: SourceFacts): SourceStep {
   if (journal.aborted !== undefined) return afterAborted(journal.aborted, facts);
   if (qemu.presence === 'gone')
     return published.verdict === 'Gone' ? nothing : one({ kind: 'publishVerdict', verdict: 'Gone' });
-  // Nothing was sent, and nothing will be: QEMU need not be asked.
-  if (journal.issued === undefined && facts.abort !== undefined)
+  // Nothing was sent, and nothing will be: QEMU need not answer. But it must have been seen in this boot: another boot's journal is
+  // gone, and with it what the target may have been told.
+  if (journal.issued === undefined && facts.abort !== undefined && qemu.presence !== 'notYet')
     return one({ kind: 'recordAborted', cause: facts.abort });
   if (qemu.presence === 'unknown' && journal.issued !== undefined) return whileSilent(qemu.frozen, facts);
   if (qemu.presence !== 'present') return { effects: [], lookAgainAfter: 500 };
@@ -287,7 +288,8 @@ function afterAborted(cause: Cause, { qemu, journal, published }: SourceFacts): 
     published.verdict === 'Aborted' ? [] : [{ kind: 'publishVerdict', verdict: 'Aborted', cause }];
   if (journal.tidied || qemu.presence === 'gone' || qemu.presence === 'notYet') return { effects: publish };
   if (qemu.presence === 'unknown') return { effects: publish, lookAgainAfter: 500 };
-  return { effects: [...publish, { kind: 'removeTraces' }] };
+  // First the traces: once the word is out the migration may end, and nobody comes back for them.
+  return { effects: [{ kind: 'removeTraces' }, ...publish], lookAgainAfter: 500 };
 }
 
 /** The target owns the guest. The source stays as it is until the target has run, or has proven that it never will. */
@@ -334,5 +336,6 @@ function resumeSource(because: FinalWord<'Gone' | 'Refused'>, qemu: SourceQemu, 
   if (qemu.runState === 'postmigrate' && shouldRun)
     return { effects: [{ kind: 'continueGuest', because }], lookAgainAfter: 20 };
   const cause: Cause = { reason: 'TargetLost', message: 'The target QEMU ended before it had run the guest.' };
-  return one({ kind: 'publishVerdict', verdict: 'Resumed', cause });
+  const publish: SourceEffect = { kind: 'publishVerdict', verdict: 'Resumed', cause };
+  return { effects: [...(journal.tidied ? [] : [{ kind: 'removeTraces' } as const]), publish] };
 }

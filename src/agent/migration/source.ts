@@ -62,10 +62,14 @@ const executors: { [K in SourceEffect['kind']]: Executor<K> } = {
   },
   async removeTraces(scope) {
     const { context, migration, work } = scope;
-    const { credentials, tidied } = attemptFiles(migration.metadata.uid, work.attempt);
-    await removeTraces(context.qemus.get(work.podUID));
-    await context.state.clear(work.podUID, credentials);
-    await context.state.mark(work.podUID, tidied);
+    const { tidied } = attemptFiles(migration.metadata.uid, work.attempt);
+    try {
+      await removeTraces(context.qemus.get(work.podUID));
+      await context.state.mark(work.podUID, tidied);
+    } catch (error) {
+      // The word on the attempt must not wait for it; it is tried again while the migration lasts, and before the next one.
+      context.logger.error({ err: error, podUID: work.podUID }, 'Something of a migration is left in QEMU');
+    }
   },
   async publishVerdict(scope, { verdict, cause }) {
     if (verdict === 'Resumed') await noteReturnedGuest(scope);
