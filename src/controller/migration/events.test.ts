@@ -29,6 +29,11 @@ const sending: Status = {
 };
 const isTrue = (type: string) => ({ type, status: 'True' as const, reason: '', message: '', lastTransitionTime: '' });
 
+function failedAttempt(attempt: number) {
+  const finishedAt = '2026-01-01T00:00:00.000Z';
+  return { attempt, targetNode: 'node-b', result: 'Failed', reason: 'TransferFailed', message: 'No.', finishedAt };
+}
+
 describe('events', () => {
   test.each<{ scenario: string; before: Status | undefined; after: Status; reasons: string[] }>([
     { scenario: 'an accepted migration', before: undefined, after: begun, reasons: ['Started'] },
@@ -75,6 +80,18 @@ describe('events', () => {
       before: sending,
       after: { ...sending, conditions: [isTrue('SourceCleaned')] },
       reasons: ['SourceCleaned'],
+    },
+    {
+      scenario: 'what only an operator can settle',
+      before: sending,
+      after: { ...sending, phase: 'NeedsAttention', reason: 'SourceSilent' },
+      reasons: ['SourceSilent'],
+    },
+    {
+      scenario: 'a failed attempt after another one',
+      before: { ...sending, attempts: [failedAttempt(1)] },
+      after: { ...sending, attempts: [failedAttempt(1), failedAttempt(2)] },
+      reasons: ['TransferFailed'],
     },
     { scenario: 'a status that says the same', before: sending, after: { ...sending, message: 'new' }, reasons: [] },
     {

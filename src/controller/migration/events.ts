@@ -42,6 +42,10 @@ const stories: Story[] = [
     }),
   },
   {
+    happened: ({ phase }) => phase === 'NeedsAttention',
+    event: ({ reason = '', message = '' }) => ({ type: 'Warning', reason, note: message, onVirtualMachine: true }),
+  },
+  {
     happened: ({ conditions }) => isTrue(conditions, 'CancelRejected'),
     event: () => ({
       type: 'Warning',
@@ -85,7 +89,15 @@ function isTrue(conditions: NonNullable<Status>['conditions'], type: string): bo
 /** @returns events for everything that `after` says and `before` does not. */
 export function eventsFor(before: Status, migration: VirtualMachineMigration): MigrationEvent[] {
   const after = migration.status ?? {};
-  return stories
+  const news = stories
     .filter(({ happened }) => happened(after) && !happened(before ?? {}))
     .map(({ event }) => event(after, migration));
+  return [...failedAttempts(before, after), ...news];
+}
+
+function failedAttempts(before: Status, after: NonNullable<Status>): MigrationEvent[] {
+  return (after.attempts ?? []).slice(before?.attempts?.length ?? 0).map(({ attempt, targetNode, reason, message }) => {
+    const to = targetNode === undefined ? '' : ` to ${targetNode}`;
+    return { type: 'Warning', reason, note: `Attempt ${attempt}${to} failed, another follows: ${message}` };
+  });
 }
