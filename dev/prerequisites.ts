@@ -30,6 +30,10 @@ export const ensureNetworkTools = async (report: (line: string) => void): Promis
   if (process.getuid?.() === 0) await ensurePrograms(network, report);
 };
 
+/** What cuts a network in one direction without its ends noticing. */
+export const ensureNetworkCuts = (report: (line: string) => void): Promise<void> =>
+  ensurePrograms([{ program: 'nft', package: 'nftables' }], report);
+
 /** Programs that later parts need, as `{ program, package }`; see {@link ensureQemu} for what happens to missing ones. */
 export async function ensurePrograms(needs: Need[], report: (line: string) => void): Promise<void> {
   const missing = needs.filter(({ program }) => !onPath(program));

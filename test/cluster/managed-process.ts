@@ -59,11 +59,16 @@ export class ManagedProcess {
     this.#child = launch(this.#spec);
   }
 
+  /** How it ended, in words; undefined while it runs. */
+  get ended(): string | undefined {
+    if (this.running) return undefined;
+    const { exitCode, signalCode } = this.#child;
+    return signalCode ?? `exit code ${exitCode}`;
+  }
+
   /** @throws with the end of its log when it has ended, so that nobody waits for a dead process */
   assertRunning(): void {
-    if (this.running) return;
-    const { exitCode, signalCode } = this.#child;
-    throw new Error(`${this.name} ended (${signalCode ?? `exit code ${exitCode}`}):\n${this.logTail()}`);
+    if (this.ended !== undefined) throw new Error(`${this.name} ended (${this.ended}):\n${this.logTail()}`);
   }
 
   logTail(lines = 15): string {

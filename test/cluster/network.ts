@@ -9,6 +9,8 @@ export interface Place {
   address: string;
   /** Name of its network namespace; without one it runs in the harness's. */
   netns?: string;
+  /** The other end of the cable of a node that has a namespace: a port of the bridge, in the control plane's namespace. */
+  port?: { netns: string; device: string };
 }
 
 export interface ClusterNetwork {
@@ -86,7 +88,7 @@ async function namespaces(record: Run): Promise<ClusterNetwork> {
         ip(`-n ${netns} link set ${port} master br0 up`),
         ipBatch(nodeNetns, ['link set lo up', 'link set eth0 mtu 1500 up', `address add ${address}/24 dev eth0`]),
       ]);
-      return { address, netns: nodeNetns };
+      return { address, netns: nodeNetns, port: { netns, device: port } };
     },
   };
 }

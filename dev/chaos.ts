@@ -1,0 +1,57 @@
+/**
+ * `npm run chaos`: migrations on a real system of three nodes, of which one part breaks in each run. `-- --runs N` (300), `--seed N`
+ * (another each time), `--only N` (that run of the seed alone), `--minutes M` (begin no run after that), `--out FOLDER` for traces and
+ * logs of the runs that failed (chaos-results). Ends with a report; the exit code is 1 when any run failed.
+ */
+import { randomInt } from 'node:crypto';
+import { parseArgs } from 'node:util';
+import { report } from '../test/chaos/report.ts';
+import { combinations, type Scenario, scenario } from '../test/chaos/scenario.ts';
+import { runSeries } from '../test/chaos/series.ts';
+import { ensureNetworkCuts, ensureNetworkTools, ensureQemu } from './prerequisites.ts';
+
+const { values: flags } = parseArgs({
+  options: {
+    runs: { type: 'string', default: '300' },
+    seed: { type: 'string' },
+    only: { type: 'string' },
+    minutes: { type: 'string' },
+    out: { type: 'string', default: 'chaos-results' },
+  },
+});
+const say = (line: string) => console.log(line);
+
+function wholeNumber(name: 'runs' | 'seed' | 'only' | 'minutes'): number | undefined {
+  const text = flags[name];
+  if (text === undefined) return undefined;
+  if (!/^\d+$/.test(text)) throw new Error(`--${name} is a whole number`);
+  return Number(text);
+}
+
+function* scenarios(seed: number, runs: number, only: number | undefined): Iterable<Scenario> {
+  if (only !== undefined) return yield scenario(seed, only);
+  for (let number = 0; number < runs; number += 1) yield scenario(seed, number);
+}
+
+async function chaos(): Promise<boolean> {
+  const seed = wholeNumber('seed') ?? randomInt(1, 1_000_000);
+  const runs = wholeNumber('runs') ?? 0;
+  const minutes = wholeNumber('minutes');
+  for (const ensure of [ensureQemu, ensureNetworkTools, ensureNetworkCuts]) await ensure(say);
+  say(`seed ${seed}; the first ${combinations.length} runs are every fault at every boundary, in the seed's order`);
+  const results = await runSeries({
+    scenarios: scenarios(seed, runs, wholeNumber('only')),
+    folder: flags.out,
+    ...(minutes !== undefined && { endAt: performance.now() + minutes * 60_000 }),
+    say,
+  });
+  say(`\nseed ${seed}: ${report(results)}`);
+  return results.length > 0 && results.every(({ complaints }) => complaints.length === 0);
+}
+
+try {
+  process.exitCode = (await chaos()) ? 0 : 1;
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error);
+  process.exitCode = 1;
+}

@@ -1,0 +1,73 @@
+/** Many runs on one cluster, and on a new one when a run has left it in a state that the next should not begin with. */
+import { Ground } from './ground.ts';
+import { keepTrace, logSizes } from './kept-logs.ts';
+import { type RunResult, runScenario } from './run.ts';
+import { type Scenario, sentence } from './scenario.ts';
+
+export interface SeriesOptions {
+  readonly scenarios: Iterable<Scenario>;
+  /** Where the traces and logs of failed runs are kept. */
+  readonly folder: string;
+  /** No run begins after this time; the one under way is finished. */
+  readonly endAt?: number;
+  readonly say: (line: string) => void;
+}
+
+export async function runSeries({ scenarios, folder, endAt = Infinity, say }: SeriesOptions): Promise<RunResult[]> {
+  const results: RunResult[] = [];
+  let ground: Ground | undefined;
+  try {
+    for (const scenario of scenarios) {
+      if (performance.now() > endAt) break;
+      ground ??= await Ground.start(say);
+      const sizes = logSizes(ground.system.cluster);
+      const result = await runScenario(ground, scenario).catch((error: unknown) => broken(scenario, error));
+      results.push(result);
+      say(progress(result));
+      if (result.complaints.length === 0) continue;
+      const kept = await keepTrace(ground.system, result, sizes, folder);
+      for (const { kind, text } of result.complaints) say(`    ${kind}: ${text}`);
+      say(`    ${sentence(scenario)}`);
+      say(`    trace and logs: ${kept}`);
+      ground = await refreshed(ground, say);
+    }
+  } finally {
+    await ground?.[Symbol.asyncDispose]();
+  }
+  return results;
+}
+
+/** The same cluster with another VM, if the former one goes; else none. */
+async function refreshed(ground: Ground, say: (line: string) => void): Promise<Ground | undefined> {
+  try {
+    await ground.replaceSubject();
+    return ground;
+  } catch (error) {
+    say(`    a new cluster: ${error instanceof Error ? error.message : error}`);
+    await ground[Symbol.asyncDispose]();
+    return undefined;
+  }
+}
+
+/** A run that the harness itself could not play to its end is no success. */
+function broken(scenario: Scenario, error: unknown): RunResult {
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return {
+    scenario,
+    outcome: 'unknown',
+    hit: false,
+    sawNeedsAttention: false,
+    complaints: [{ kind: 'not ended', text: `the run broke off: ${text}` }],
+    seconds: 0,
+    trace: [],
+    migration: undefined,
+  };
+}
+
+function progress({ scenario, outcome, hit, complaints, seconds }: RunResult): string {
+  const verdict = complaints.length === 0 ? 'ok  ' : 'FAIL';
+  const { fault, moment, background, number } = scenario;
+  const when = 'boundary' in moment ? moment.boundary : `${moment.randomMilliseconds} ms`;
+  const what = `${fault.kind} ${fault.who} at ${when}${hit ? '' : ' (missed)'}, ${background.kind}`;
+  return `${verdict} ${String(number).padStart(4)}  ${seconds.toFixed(1).padStart(5)} s  ${what}: ${outcome}`;
+}

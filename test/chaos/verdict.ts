@@ -1,0 +1,112 @@
+/** Whether a run kept what is promised. Reads plain evidence, so that it can be shown to fail. */
+import { isTerminal } from '../../src/api/phases.ts';
+import type { SerialChunk } from '../guest/heartbeat-recorder.ts';
+import { doubleRuns, type Life, readLives } from './lives.ts';
+import type { Scenario } from './scenario.ts';
+
+/** A QEMU that the run itself killed, and what was known at that moment. */
+export interface KilledQemu {
+  readonly role: 'source' | 'target';
+  readonly sourceHadCompleted: boolean;
+}
+
+/** What is left of a run when everything should have come to rest. */
+export interface Evidence {
+  readonly scenario: Scenario;
+  /** The object's last version; undefined when it was never seen. */
+  readonly migration: { readonly phase?: string | undefined; readonly message?: string | undefined } | undefined;
+  /** The run deleted it, which cancels it. */
+  readonly isDeleted: boolean;
+  readonly isObjectGone: boolean;
+  readonly killedQemus: readonly KilledQemu[];
+  /** Of the run alone, from when the guest ran at the source on. */
+  readonly output: readonly SerialChunk[];
+  readonly sourceSide: string;
+  /** Where the VM's owner is now by the word of the API, if there is one. */
+  readonly owner: { readonly side: string; readonly node: string } | undefined;
+  /** The owner's guest beats and has compared all its memory, after everything. */
+  readonly guestAnswers: boolean;
+  readonly leftovers: readonly string[];
+}
+
+export type ComplaintKind =
+  | 'double run'
+  | 'lost guest'
+  | 'bad memory'
+  | 'not ended'
+  | 'untrue'
+  | 'not moved'
+  | 'leftover';
+
+export interface Complaint {
+  readonly kind: ComplaintKind;
+  readonly text: string;
+}
+
+type Check = (evidence: Evidence, lives: readonly Life[]) => readonly string[];
+
+const checks: Record<ComplaintKind, Check> = {
+  'double run': ({ output }, lives) => doubleRuns(output, lives),
+
+  'lost guest': (evidence, lives) => {
+    const broken = lives.flatMap(({ report }) => report.faults.filter((fault) => fault.includes('was followed by')));
+    if (lives.length > 1 && !mayBeRestarted(evidence, lives)) {
+      broken.push(`the guest was started anew (${lives.map(({ sides }) => sides.join(' → ')).join(', then ')})`);
+    }
+    if (!evidence.guestAnswers) broken.push(`the guest does not answer on ${evidence.owner?.side ?? 'any node'}`);
+    return broken;
+  },
+
+  'bad memory': (_evidence, lives) =>
+    lives
+      .filter(({ report }) => report.errors > 0)
+      .map(({ report, sides }) => `the guest found ${report.errors} bad pages on ${sides.join(' → ')}`),
+
+  'not ended': ({ migration, isDeleted, isObjectGone }) => {
+    if (isObjectGone) return [];
+    if (!isTerminal(migration?.phase)) return [`the migration is still ${migration?.phase}: ${migration?.message}`];
+    return isDeleted ? ['the migration was deleted, and its object is still there'] : [];
+  },
+
+  untrue: ({ migration, owner }, [life, ...later]) => {
+    if (!isTerminal(migration?.phase) || later.length > 0 || owner === undefined) return [];
+    const { phase, message = '' } = migration ?? {};
+    const hasMoved = (life?.sides ?? []).length > 1;
+    if (hasMoved !== (phase === 'Succeeded')) {
+      return [`it says ${phase}, and the guest has ${hasMoved ? 'moved' : 'stayed'}: ${message}`];
+    }
+    return message.includes(owner.node) ? [] : [`the guest runs on ${owner.node}, and the message says: ${message}`];
+  },
+
+  'not moved': ({ scenario, migration }) => {
+    const isWrong = mustSucceed(scenario) && migration?.phase !== 'Succeeded';
+    return isWrong ? [`only the project's own processes were killed, and it says ${migration?.phase}`] : [];
+  },
+
+  leftover: ({ leftovers }) => leftovers,
+};
+
+export function judge(evidence: Evidence): Complaint[] {
+  const lives = readLives(evidence.output);
+  return (Object.keys(checks) as ComplaintKind[]).flatMap((kind) =>
+    checks[kind](evidence, lives).map((text) => ({ kind, text })),
+  );
+}
+
+/**
+ * The guest's only living copy was killed by the run: the source before the target ran, or the target when it had run or might have.
+ * A source that was killed when the target lived on takes nothing away.
+ */
+function mayBeRestarted({ killedQemus, output, sourceSide }: Evidence, [first]: readonly Life[]): boolean {
+  const targetRan = first !== undefined && output.some(({ side }) => side !== sourceSide && first.sides.includes(side));
+  return killedQemus.some(({ role, sourceHadCompleted }) =>
+    role === 'source' ? !targetRan : targetRan || sourceHadCompleted,
+  );
+}
+
+const ownProcesses: ReadonlySet<string> = new Set(['controller', 'sourceAgent', 'targetAgent', 'agentsAndController']);
+
+/** Controller and agents may die at any time: the migration succeeds nevertheless. */
+function mustSucceed({ background, fault }: Scenario): boolean {
+  return background.kind === 'success' && fault.kind === 'kill' && ownProcesses.has(fault.who);
+}
