@@ -1,6 +1,6 @@
 /**
  * `npm run chaos`: migrations on a real system of three nodes, of which one part breaks in each run. `-- --runs N` (300), `--seed N`
- * (another each time), `--only N` (that run of the seed alone), `--minutes M` (begin no run after that), `--out FOLDER` for traces and
+ * (another each time), `--only N` (that run of the seed alone, with its trace), `--minutes M` (begin no run after that), `--out FOLDER` for traces and
  * logs of the runs that failed (chaos-results). Ends with a report; the exit code is 1 when any run failed.
  */
 import { randomInt } from 'node:crypto';
@@ -45,6 +45,7 @@ async function chaos(): Promise<boolean> {
     ...(minutes !== undefined && { endAt: performance.now() + minutes * 60_000 }),
     say,
   });
+  if (flags.only !== undefined) for (const line of results.flatMap(({ trace }) => trace)) say(line);
   say(`\nseed ${seed}: ${report(results)}`);
   return results.length > 0 && results.every(({ complaints }) => complaints.length === 0);
 }
