@@ -15,7 +15,7 @@ export default defineConfig({
       {
         test: {
           name: 'integration',
-          include: ['test/cluster/**/*.test.ts', 'test/integration/**/*.test.ts', 'test/e2e/**/*.test.ts'],
+          include: ['test/{cluster,integration,e2e,chaos}/**/*.test.ts'],
           ...realParts,
         },
       },

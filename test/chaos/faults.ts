@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs';
 import type { Cluster } from '../cluster/cluster.ts';
 import type { ManagedProcess } from '../cluster/managed-process.ts';
+import type { Cables } from './cables.ts';
 import type { Keeper } from './keeper.ts';
-import { cutApiServer, cutNode } from './network-cuts.ts';
 import { type PodFolder, pidIn } from './pod-folders.ts';
 import type { Fault, NetworkVictim, ProcessFault, ProcessVictim } from './scenario.ts';
 
@@ -11,6 +11,7 @@ import type { Fault, NetworkVictim, ProcessFault, ProcessVictim } from './scenar
 export interface Cast {
   readonly cluster: Cluster;
   readonly keeper: Keeper;
+  readonly cables: Cables;
   readonly sourceNode: string;
   readonly sourcePod: PodFolder;
   readonly targetNode: string | undefined;
@@ -22,18 +23,13 @@ export type Relief = () => Promise<void>;
 /** Hits the victim. Returns what ends the fault, or undefined when there is no such victim yet, or any more. */
 export async function strike(cast: Cast, fault: Fault): Promise<Relief | undefined> {
   if (fault.kind === 'kill' || fault.kind === 'freeze') {
-    const qemu = qemuOf(cast, fault.who);
-    if (qemu !== 'no QEMU') return strikeQemu(qemu, fault.kind);
+    if (fault.who === 'sourceQemu') return strikeQemu(cast.sourcePod, fault.kind);
+    if (fault.who === 'targetQemu') return strikeQemu(cast.targetPod, fault.kind);
     return await strikeProcesses(cast, fault.who, fault.kind);
   }
-  if (fault.who === 'apiServer') return await cutApiServer(cast.cluster, fault.kind);
+  if (fault.who === 'apiServer') return await cast.cables.cutApiServer(fault.kind);
   const node = nodeOf(cast, fault.who);
-  return node === undefined ? undefined : await cutNode(cast.cluster, node, fault.kind);
-}
-
-function qemuOf(cast: Cast, who: ProcessVictim): PodFolder | undefined | 'no QEMU' {
-  if (who === 'sourceQemu') return cast.sourcePod;
-  return who === 'targetQemu' ? cast.targetPod : 'no QEMU';
+  return node === undefined ? undefined : await cast.cables.cutNode(node, fault.kind);
 }
 
 function nodeOf(cast: Cast, who: NetworkVictim | ProcessVictim): string | undefined {

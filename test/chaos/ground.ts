@@ -2,6 +2,7 @@
 import { type VirtualMachineMigration, virtualMachineMigrations } from '../../src/api/objects.ts';
 import { Informer } from '../../src/kube/informer.ts';
 import { System } from '../e2e/system.ts';
+import { Cables } from './cables.ts';
 import { Keeper } from './keeper.ts';
 import { Subject } from './subject.ts';
 
@@ -10,6 +11,7 @@ const patience = 60_000;
 export class Ground implements AsyncDisposable {
   readonly system: System;
   readonly keeper: Keeper;
+  readonly cables: Cables;
   /** Is told of every change of every migration; `undefined`: it is gone. */
   onMigration: (name: string, migration: VirtualMachineMigration | undefined) => void = () => {};
   readonly #migrations: Informer<VirtualMachineMigration>;
@@ -19,14 +21,16 @@ export class Ground implements AsyncDisposable {
   private constructor(system: System) {
     this.system = system;
     this.keeper = new Keeper(system.cluster);
+    this.cables = new Cables(system.cluster);
     this.#migrations = new Informer<VirtualMachineMigration>(system.client, virtualMachineMigrations);
     this.#migrations.onChange((key, migration) => this.onMigration(key.split('/')[1] ?? key, migration));
   }
 
   static async start(log: (line: string) => void): Promise<Ground> {
-    const system = await System.start({ nodes: ['node-a', 'node-b', 'node-c'], log });
+    const system = await System.start({ nodes: ['node-a', 'node-b', 'node-c'], network: 'namespaces', log });
     const ground = new Ground(system);
     ground.#migrations.start();
+    await ground.cables.ready();
     await ground.#migrations.synced(AbortSignal.timeout(patience));
     return ground;
   }
@@ -48,6 +52,7 @@ export class Ground implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.keeper[Symbol.dispose]();
+    this.cables[Symbol.dispose]();
     await this.#subject?.[Symbol.asyncDispose]();
     await this.#migrations[Symbol.asyncDispose]();
     await this.system[Symbol.asyncDispose]();

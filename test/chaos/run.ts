@@ -217,10 +217,11 @@ class Run implements AsyncDisposable {
     const { targetNode } = this.#migration?.status ?? {};
     const named = this.#migration?.spec.target?.nodeName;
     const targetPod = this.#targets.at(-1);
-    const { system, keeper } = this.#ground;
+    const { system, keeper, cables } = this.#ground;
     return {
       cluster: system.cluster,
       keeper,
+      cables,
       sourceNode: this.#source.node,
       sourcePod: this.#source,
       targetNode: targetNode ?? targetPod?.node ?? named,
