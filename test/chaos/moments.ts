@@ -76,7 +76,7 @@ export function noteObject(moments: Moments, { status }: VirtualMachineMigration
 }
 
 /** A monitor that nobody else uses, open as long as its QEMU lives. */
-export async function openMonitor(pod: PodFolder, signal: AbortSignal): Promise<QmpConnection> {
+async function openMonitor(pod: PodFolder, signal: AbortSignal): Promise<QmpConnection> {
   for (;;) {
     signal.throwIfAborted();
     try {

@@ -37,7 +37,7 @@ export function pidIn({ path }: PodFolder): number | undefined {
   }
 }
 
-export const runVolumeIn = ({ path }: PodFolder) => join(path, 'volumes/kubernetes.io~empty-dir/run');
+const runVolumeIn = ({ path }: PodFolder) => join(path, 'volumes/kubernetes.io~empty-dir/run');
 
 function uidsIn(folder: string): string[] {
   try {

@@ -32,7 +32,7 @@ const endMilliseconds = 60_000;
 const settleMilliseconds = 20_000;
 const answerMilliseconds = 10_000;
 /** For a moment that does not come although the migration goes on. */
-const momentMilliseconds = 60_000;
+const momentMilliseconds = 120_000;
 
 export async function runScenario(ground: Ground, scenario: Scenario): Promise<RunResult> {
   const subject = await ground.subject();

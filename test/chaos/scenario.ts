@@ -23,7 +23,7 @@ export type Boundary = (typeof boundaries)[number];
 export type ProcessFault = 'kill' | 'freeze';
 /** Which way is cut is told as the victim sees it. `cut-both` takes the carrier away, `black-hole` lets packets vanish. */
 export type NetworkFault = 'cut-both' | 'cut-in' | 'cut-out' | 'black-hole';
-export type FaultKind = ProcessFault | NetworkFault;
+type FaultKind = ProcessFault | NetworkFault;
 
 const processVictims = [
   'controller',
@@ -41,7 +41,7 @@ const networkVictims = ['sourceNode', 'targetNode', 'apiServer'] as const;
 
 export type ProcessVictim = (typeof processVictims)[number];
 export type NetworkVictim = (typeof networkVictims)[number];
-export type Victim = ProcessVictim | NetworkVictim;
+type Victim = ProcessVictim | NetworkVictim;
 
 /** It ends after this time: a process is started again or goes on, a cable is plugged in again. A killed QEMU stays dead. */
 export type Fault = { readonly durationMilliseconds: number } & (
@@ -55,7 +55,7 @@ export type Moment =
   | { readonly randomMilliseconds: number };
 
 /** What happens to the migration besides the fault. */
-export type Background =
+type Background =
   | { readonly kind: 'success' }
   /** The target's QEMU is killed while bytes flow, or the transfer takes longer than it may. */
   | { readonly kind: 'failure'; readonly by: 'killedTarget' | 'timeout' }
@@ -143,10 +143,25 @@ function background(random: Random, moment: Moment): Background {
   return { kind: 'success' };
 }
 
-/** Mostly a moment, as a restart takes; sometimes longer than what waits for it may like. */
+/**
+ * How long faults last, and how often: as long as a restart takes; longer than a request may; longer than a lease and QEMU's `setup` may;
+ * and until Kubernetes calls the node `NotReady`.
+ */
+const durations: readonly { readonly share: number; readonly least: number; readonly most: number }[] = [
+  { share: 0.015, least: 45_000, most: 60_000 },
+  { share: 0.085, least: 8_000, most: 16_000 },
+  { share: 0.2, least: 1_000, most: 4_000 },
+  { share: 0.7, least: 100, most: 1_000 },
+];
+
 function duration(random: Random, kind: FaultKind, who: Victim): number {
   if (kind === 'kill' && (who === 'sourceQemu' || who === 'targetQemu')) return 0;
-  return random.chance(0.75) ? random.between(100, 1000) : random.between(1000, 4000);
+  let rest = random.next();
+  for (const { share, least, most } of durations) {
+    if (rest < share) return random.between(least, most);
+    rest -= share;
+  }
+  return 0;
 }
 
 /** `run 17 of seed 4: freeze etcd for 800 ms, 12 ms after preSwitchover; the transfer is held to 10Mi; background: cancel (spec)`. */

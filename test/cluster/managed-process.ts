@@ -48,9 +48,10 @@ export class ManagedProcess {
   /** Sends a signal. For those that end a process, waits until it is gone; SIGTERM may take as long as it likes. */
   async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     if (!this.running) return;
-    const gone = once(this.#child, 'exit');
+    const ends = signal === 'SIGKILL' || signal === 'SIGTERM' || signal === 'SIGINT';
+    const gone = ends && once(this.#child, 'exit');
     this.#child.kill(signal);
-    if (signal === 'SIGKILL' || signal === 'SIGTERM' || signal === 'SIGINT') await gone;
+    await gone;
   }
 
   /** Starts it again with the same command line, after killing it when it still runs. */
