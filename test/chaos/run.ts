@@ -9,7 +9,7 @@ import type { Ground } from './ground.ts';
 import { Moments, noteObject, watchSource, watchTarget } from './moments.ts';
 import { persistently } from './persistently.ts';
 import { type PodFolder, sideOf } from './pod-folders.ts';
-import type { Scenario } from './scenario.ts';
+import type { Scenario, Strike } from './scenario.ts';
 import { namespace, type Subject } from './subject.ts';
 import { type Complaint, type Evidence, judge, type KilledQemu } from './verdict.ts';
 
@@ -89,7 +89,7 @@ class Run implements AsyncDisposable {
     try {
       this.#keep(await watchSource(this.#moments, this.#diary, this.#source, this.#signal));
       await this.#migrate();
-      await Promise.all([this.#fault(), this.#background()]);
+      await Promise.all([this.#faults(), this.#background()]);
       await this.#speedUp();
       await this.#ended();
     } finally {
@@ -180,17 +180,27 @@ class Run implements AsyncDisposable {
     );
   }
 
-  async #fault(): Promise<void> {
-    const { fault, moment } = this.#scenario;
-    if (!(await this.#at(moment))) return this.#diary.note('the moment of the fault did not come');
-    const relieve = await strike(this.#cast(), fault);
-    if (relieve === undefined) return this.#diary.note(`there is no ${fault.who} to ${fault.kind}`);
-    this.#hit = true;
-    this.#diary.note(`FAULT: ${fault.kind} ${fault.who}`);
+  async #faults(): Promise<void> {
+    const { second } = this.#scenario;
+    const [hit] = await Promise.all([this.#strike(this.#scenario), second && this.#strike(second)]);
+    this.#hit = hit;
+  }
+
+  /** From the fault's moment to its end. False when its moment or its victim was not found. */
+  async #strike({ fault, moment }: Strike): Promise<boolean> {
+    const what = `${fault.kind} ${fault.who}`;
+    const isReached = await this.#at(moment);
+    const relieve = isReached ? await strike(this.#cast(), fault) : undefined;
+    if (relieve === undefined) {
+      this.#diary.note(`no fault: ${isReached ? 'nobody is there' : 'the moment did not come'} to ${what}`);
+      return false;
+    }
+    this.#diary.note(`FAULT: ${what}`);
     if (fault.kind === 'kill') this.#noteKilled(fault.who);
     await delay(fault.durationMilliseconds);
     await relieve();
-    if (fault.durationMilliseconds > 0) this.#diary.note(`the fault of ${fault.who} is over`);
+    if (fault.durationMilliseconds > 0) this.#diary.note(`over: ${what}`);
+    return true;
   }
 
   async #background(): Promise<void> {

@@ -61,17 +61,31 @@ type Background =
   | { readonly kind: 'failure'; readonly by: 'killedTarget' | 'timeout' }
   | { readonly kind: 'cancel'; readonly by: 'spec' | 'deletion'; readonly moment: Moment };
 
-export interface Scenario {
+/** One fault and when it begins. */
+export interface Strike {
+  readonly fault: Fault;
+  readonly moment: Moment;
+}
+
+export interface Scenario extends Strike {
   readonly seed: number;
   readonly number: number;
   readonly background: Background;
-  readonly fault: Fault;
-  readonly moment: Moment;
+  /** Something else that breaks in the same run. */
+  readonly second?: Strike;
   /** What the transfer is held to until the fault is over, so that there is time for it; absent, it is not held back. */
   readonly maxBandwidth?: string;
   /** The migration names its target node; else the scheduler chooses. */
   readonly targetIsNamed: boolean;
 }
+
+/** Those of the project that may die at any time without a migration failing. */
+export const ownProcesses: ReadonlySet<Victim> = new Set([
+  'controller',
+  'sourceAgent',
+  'targetAgent',
+  'agentsAndController',
+]);
 
 type Victims = Pick<Fault, 'kind' | 'who'>;
 type Combination = Victims & { readonly boundary: Boundary };
@@ -111,6 +125,7 @@ export function scenario(seed: number, number: number): Scenario {
     ? { randomMilliseconds: random.between(0, 1500) }
     : { boundary, jitterMilliseconds: random.chance(0.5) ? 0 : random.between(0, 50) };
   const hurries = !isTimed && !early.has(boundary) && boundary !== 'RollingBack';
+  const second = chosen === undefined && random.chance(0.4) ? secondStrike(random, who) : undefined;
   const isHeldBack = isTimed ? random.chance(0.7) : !hurries;
   return {
     seed,
@@ -118,9 +133,30 @@ export function scenario(seed: number, number: number): Scenario {
     background: background(random, moment),
     fault: { kind, who, durationMilliseconds: duration(random, kind, who) } as Fault,
     moment,
+    ...(second && { second }),
     ...(isHeldBack && { maxBandwidth: '10Mi' }),
     // At that moment nobody could say yet who is the victim.
-    targetIsNamed: who.startsWith('target') || random.chance(0.3),
+    targetIsNamed: [who, second?.fault.who].some((victim) => victim?.startsWith('target')) || random.chance(0.3),
+  };
+}
+
+/** Of a process that the first fault leaves alone. */
+function secondStrike(random: Random, first: Victim): Strike | undefined {
+  const who = random.pick(processVictims);
+  const kind = random.pick(['kill', 'freeze']);
+  const isOwn = (victim: Victim) => ownProcesses.has(victim);
+  if (who === first || (isOwn(who) && isOwn(first))) return undefined;
+  const boundary = random.pick([
+    'bytesFlow',
+    'preSwitchover',
+    'completed',
+    'tookOver',
+    'ownershipMoved',
+    'RollingBack',
+  ]);
+  return {
+    fault: { kind, who, durationMilliseconds: duration(random, kind, who) },
+    moment: { boundary, jitterMilliseconds: random.between(0, 30) },
   };
 }
 
@@ -165,12 +201,20 @@ function duration(random: Random, kind: FaultKind, who: Victim): number {
 }
 
 /** `run 17 of seed 4: freeze etcd for 800 ms, 12 ms after preSwitchover; the transfer is held to 10Mi; background: cancel (spec)`. */
-export function sentence({ seed, number, background, fault, moment, maxBandwidth, targetIsNamed }: Scenario): string {
-  const held = maxBandwidth === undefined ? '' : `; the transfer is held to ${maxBandwidth}/s`;
-  const target = targetIsNamed ? '; the target is named' : '';
+export function sentence(scenario: Scenario): string {
+  const { seed, number, background, second, maxBandwidth, targetIsNamed } = scenario;
+  return [
+    `run ${number} of seed ${seed}: ${strikeText(scenario)}`,
+    ...(second ? [strikeText(second)] : []),
+    ...(maxBandwidth ? [`the transfer is held to ${maxBandwidth}/s`] : []),
+    ...(targetIsNamed ? ['the target is named'] : []),
+    `background: ${backgroundText(background)}`,
+  ].join('; ');
+}
+
+function strikeText({ fault, moment }: Strike): string {
   const duration = fault.durationMilliseconds === 0 ? '' : ` for ${fault.durationMilliseconds} ms`;
-  const what = `${fault.kind} ${fault.who}${duration}, ${momentText(moment)}`;
-  return `run ${number} of seed ${seed}: ${what}${held}${target}; background: ${backgroundText(background)}`;
+  return `${fault.kind} ${fault.who}${duration}, ${momentText(moment)}`;
 }
 
 function momentText(moment: Moment): string {

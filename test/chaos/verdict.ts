@@ -2,7 +2,7 @@
 import { isTerminal } from '../../src/api/phases.ts';
 import type { SerialChunk } from '../guest/heartbeat-recorder.ts';
 import { doubleRuns, type Life, readLives } from './lives.ts';
-import type { Scenario } from './scenario.ts';
+import { ownProcesses, type Scenario } from './scenario.ts';
 
 /** A QEMU that the run itself killed, and what was known at that moment. */
 export interface KilledQemu {
@@ -104,9 +104,8 @@ function mayBeRestarted({ killedQemus, output, sourceSide }: Evidence, [first]: 
   );
 }
 
-const ownProcesses: ReadonlySet<string> = new Set(['controller', 'sourceAgent', 'targetAgent', 'agentsAndController']);
-
 /** Controller and agents may die at any time: the migration succeeds nevertheless. */
-function mustSucceed({ background, fault }: Scenario): boolean {
-  return background.kind === 'success' && fault.kind === 'kill' && ownProcesses.has(fault.who);
+function mustSucceed({ background, fault, second }: Scenario): boolean {
+  const strikes = [fault, ...(second ? [second.fault] : [])];
+  return background.kind === 'success' && strikes.every(({ kind, who }) => kind === 'kill' && ownProcesses.has(who));
 }
