@@ -6,6 +6,7 @@ import { apiVersion } from '../e2e/system.ts';
 import { Diary } from './diary.ts';
 import { type Cast, strike, strikeQemu } from './faults.ts';
 import type { Ground } from './ground.ts';
+import { readLives } from './lives.ts';
 import { Moments, noteObject, watchSource, watchTarget } from './moments.ts';
 import { persistently } from './persistently.ts';
 import { type PodFolder, sideOf } from './pod-folders.ts';
@@ -20,6 +21,8 @@ export interface RunResult {
   /** The fault found its moment and its victim. */
   readonly hit: boolean;
   readonly sawNeedsAttention: boolean;
+  /** The next restart of this VM would have to wait longer. */
+  readonly wasRestarted: boolean;
   readonly complaints: readonly Complaint[];
   readonly seconds: number;
   readonly trace: readonly string[];
@@ -100,7 +103,7 @@ class Run implements AsyncDisposable {
     return await this.#evidence();
   }
 
-  result({ owner }: Evidence): Omit<RunResult, 'complaints' | 'seconds'> {
+  result({ owner, output }: Evidence): Omit<RunResult, 'complaints' | 'seconds'> {
     const { status } = this.#migration ?? {};
     const phase = status?.phase ?? 'unseen';
     const timeline = status?.timeline ?? [];
@@ -110,6 +113,7 @@ class Run implements AsyncDisposable {
       outcome: isTerminal(phase) || !this.#isObjectGone ? phase : 'Cancelled',
       hit: this.#hit,
       sawNeedsAttention: timeline.some((entry) => entry.phase === 'NeedsAttention'),
+      wasRestarted: readLives(output).length > 1,
       trace: this.#diary.lines,
       migration: this.#migration,
     };

@@ -24,12 +24,13 @@ export async function runSeries({ scenarios, folder, endAt = Infinity, say }: Se
       const result = await runScenario(ground, scenario).catch((error: unknown) => broken(scenario, error));
       results.push(result);
       say(progress(result));
-      if (result.complaints.length === 0) continue;
-      const kept = await keepTrace(ground.system, result, sizes, folder);
-      for (const { kind, text } of result.complaints) say(`    ${kind}: ${text}`);
-      say(`    ${sentence(scenario)}`);
-      say(`    trace and logs: ${kept}`);
-      ground = await refreshed(ground, say);
+      const isBad = result.complaints.length > 0;
+      if (isBad) {
+        for (const { kind, text } of result.complaints) say(`    ${kind}: ${text}`);
+        say(`    ${sentence(scenario)}`);
+        say(`    trace and logs: ${await keepTrace(ground.system, result, sizes, folder)}`);
+      }
+      if (isBad || result.wasRestarted) ground = await refreshed(ground, say);
     }
   } finally {
     await ground?.[Symbol.asyncDispose]();
@@ -57,6 +58,7 @@ function broken(scenario: Scenario, error: unknown): RunResult {
     outcome: 'unknown',
     hit: false,
     sawNeedsAttention: false,
+    wasRestarted: false,
     complaints: [{ kind: 'not ended', text: `the run broke off: ${text}` }],
     seconds: 0,
     trace: [],
