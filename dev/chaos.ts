@@ -1,6 +1,6 @@
 /**
  * `npm run chaos`: migrations on a real system of three nodes, of which one part breaks in each run. `-- --runs N` (300), `--seed N`
- * (another each time), `--only N` (that run of the seed alone, with its trace), `--minutes M` (begin no run after that), `--out FOLDER` for traces and
+ * (another each time), `--from N` (begin with that run), `--only N` (that run of the seed alone, with its trace), `--minutes M` (begin no run after that), `--out FOLDER` for traces and
  * logs of the runs that failed (chaos-results). Ends with a report; the exit code is 1 when any run failed.
  */
 import { randomInt } from 'node:crypto';
@@ -13,6 +13,7 @@ import { ensureNetworkCuts, ensureNetworkTools, ensureQemu } from './prerequisit
 const { values: flags } = parseArgs({
   options: {
     runs: { type: 'string', default: '300' },
+    from: { type: 'string', default: '0' },
     seed: { type: 'string' },
     only: { type: 'string' },
     minutes: { type: 'string' },
@@ -21,26 +22,27 @@ const { values: flags } = parseArgs({
 });
 const say = (line: string) => console.log(line);
 
-function wholeNumber(name: 'runs' | 'seed' | 'only' | 'minutes'): number | undefined {
+function wholeNumber(name: 'runs' | 'from' | 'seed' | 'only' | 'minutes'): number | undefined {
   const text = flags[name];
   if (text === undefined) return undefined;
   if (!/^\d+$/.test(text)) throw new Error(`--${name} is a whole number`);
   return Number(text);
 }
 
-function* scenarios(seed: number, runs: number, only: number | undefined): Iterable<Scenario> {
-  if (only !== undefined) return yield scenario(seed, only);
-  for (let number = 0; number < runs; number += 1) yield scenario(seed, number);
+function* scenarios(seed: number): Iterable<Scenario> {
+  const only = wholeNumber('only');
+  const from = only ?? wholeNumber('from') ?? 0;
+  const runs = only === undefined ? (wholeNumber('runs') ?? 0) : 1;
+  for (let number = from; number < from + runs; number += 1) yield scenario(seed, number);
 }
 
 async function chaos(): Promise<boolean> {
   const seed = wholeNumber('seed') ?? randomInt(1, 1_000_000);
-  const runs = wholeNumber('runs') ?? 0;
   const minutes = wholeNumber('minutes');
   for (const ensure of [ensureQemu, ensureNetworkTools, ensureNetworkCuts]) await ensure(say);
   say(`seed ${seed}; the first ${combinations.length} runs are every fault at every boundary, in the seed's order`);
   const results = await runSeries({
-    scenarios: scenarios(seed, runs, wholeNumber('only')),
+    scenarios: scenarios(seed),
     folder: flags.out,
     ...(minutes !== undefined && { endAt: performance.now() + minutes * 60_000 }),
     say,

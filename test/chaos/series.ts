@@ -30,7 +30,7 @@ export async function runSeries({ scenarios, folder, endAt = Infinity, say }: Se
         say(`    ${sentence(scenario)}`);
         say(`    trace and logs: ${await keepTrace(ground.system, result, sizes, folder)}`);
       }
-      if (isBad || result.wasRestarted) ground = await refreshed(ground, say);
+      if (isBad || result.wasRestarted) ground = await refreshed(ground, result, say);
     }
   } finally {
     await ground?.[Symbol.asyncDispose]();
@@ -39,8 +39,10 @@ export async function runSeries({ scenarios, folder, endAt = Infinity, say }: Se
 }
 
 /** The same cluster with another VM, if the former one goes; else none. */
-async function refreshed(ground: Ground, say: (line: string) => void): Promise<Ground | undefined> {
+async function refreshed(ground: Ground, { outcome }: RunResult, say: (line: string) => void) {
   try {
+    // Nobody has ended its faults.
+    if (outcome === brokenOff) throw new Error('the run broke off');
     await ground.replaceSubject();
     return ground;
   } catch (error) {
@@ -50,12 +52,14 @@ async function refreshed(ground: Ground, say: (line: string) => void): Promise<G
   }
 }
 
+const brokenOff = 'broken off';
+
 /** A run that the harness itself could not play to its end is no success. */
 function broken(scenario: Scenario, error: unknown): RunResult {
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
   return {
     scenario,
-    outcome: 'unknown',
+    outcome: brokenOff,
     hit: false,
     sawNeedsAttention: false,
     wasRestarted: false,
