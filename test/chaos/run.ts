@@ -70,6 +70,7 @@ class Run implements AsyncDisposable {
   readonly #targets: PodFolder[] = [];
   readonly #recordedBefore: number;
   #migration: VirtualMachineMigration | undefined;
+  #isCancelled = false;
   #isDeleted = false;
   #isObjectGone = false;
   #hit = false;
@@ -219,7 +220,7 @@ class Run implements AsyncDisposable {
       if (!(await this.#at(background.moment))) return;
       this.#diary.note(`background: cancel by ${background.by}`);
       if (background.by === 'deletion') await this.#delete(this.#signal);
-      else await this.#patch({ cancel: true });
+      else this.#isCancelled = !isTerminal((await this.#patch({ cancel: true }))?.status?.phase);
     }
   }
 
@@ -252,9 +253,11 @@ class Run implements AsyncDisposable {
     if (this.#scenario.maxBandwidth !== undefined) await this.#patch({ transfer: { maxBandwidth: '4Gi' } });
   }
 
-  async #patch(spec: object): Promise<void> {
-    await persistently(this.#signal, () =>
-      this.#ground.system.client.mergePatch(virtualMachineMigrations, this.#reference, { spec }),
+  async #patch(spec: object): Promise<VirtualMachineMigration | undefined> {
+    return await persistently(this.#signal, () =>
+      this.#ground.system.client.mergePatch<VirtualMachineMigration>(virtualMachineMigrations, this.#reference, {
+        spec,
+      }),
     );
   }
 
@@ -284,6 +287,7 @@ class Run implements AsyncDisposable {
     return {
       scenario: this.#scenario,
       migration: this.#migration?.status,
+      isCancelled: this.#isCancelled,
       isDeleted: this.#isDeleted,
       isObjectGone: this.#isObjectGone,
       killedQemus: this.#killedQemus,

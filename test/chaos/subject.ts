@@ -1,7 +1,7 @@
 /** The VM that is moved while things break: one guest, recorded on every node from its first heartbeat on. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { type VirtualMachine, virtualMachines } from '../../src/api/objects.ts';
-import { type Pod, pods } from '../../src/kube/core-resources.ts';
+import { type Node, nodes, type Pod, pods } from '../../src/kube/core-resources.ts';
 import { until } from '../cluster/waiting.ts';
 import { podsRemembered, qemusBelow } from '../e2e/leftovers.ts';
 import { apiVersion, type System } from '../e2e/system.ts';
@@ -128,9 +128,15 @@ export class Subject implements AsyncDisposable {
     const { phase, migration, placement } = vm?.status ?? {};
     const owner = placement?.podUID;
     const listed = await persistently(signal, () => client.list<Pod>(pods, { namespace }));
+    const listedNodes = await persistently(signal, () => client.list<Node>(nodes));
     const left: string[] = [];
     if (phase !== 'Running') left.push(`the VM is ${phase}: ${vm?.status?.conditions?.at(-1)?.message ?? ''}`);
     if (migration !== undefined) left.push(`the VM is still locked by ${migration.name}`);
+    // One that was away for long is not a target yet when it is back.
+    for (const { metadata, spec } of listedNodes?.items ?? []) {
+      if (spec?.taints?.length)
+        left.push(`a taint of ${metadata.name}: ${spec.taints.map(({ key }) => key).join(', ')}`);
+    }
     for (const { metadata } of listed?.items ?? []) {
       if (metadata.uid !== owner) left.push(`pod ${metadata.name}`);
     }

@@ -28,6 +28,7 @@ const freezeOfAgent: Scenario = {
 const succeeded: Evidence = {
   scenario: freezeOfAgent,
   migration: { phase: 'Succeeded', message: 'vm/web runs on node-b. It came from node-a.' },
+  isCancelled: false,
   isDeleted: false,
   isObjectGone: false,
   killedQemus: [],
@@ -66,6 +67,11 @@ describe('nothing is said against', () => {
       output: [...moved, ...beats(c, 1, 50)],
       owner: { side: c, node: 'node-c' },
       killedQemus: [killed('target', true)],
+    },
+    'a cancellation that came too late': {
+      ...succeeded,
+      isCancelled: true,
+      migration: { ...succeeded.migration, conditions: [{ type: 'CancelRejected', status: 'True' }] },
     },
     'a migration that was deleted and is gone': {
       ...failed,
@@ -126,6 +132,7 @@ describe('is told', () => {
       'untrue',
       { ...failed, migration: { phase: 'Failed', message: 'vm/web runs on node-b.' } },
     ],
+    'it was cancelled, succeeded, and says nothing of it': ['untrue', { ...succeeded, isCancelled: true }],
     'an agent was killed, and the migration failed': [
       'not moved',
       {

@@ -10,11 +10,20 @@ export interface KilledQemu {
   readonly sourceHadCompleted: boolean;
 }
 
+/** The status of a migration, as far as it is judged. */
+interface Told {
+  readonly phase?: string;
+  readonly message?: string;
+  readonly conditions?: readonly { readonly type: string; readonly status: string }[];
+}
+
 /** What is left of a run when everything should have come to rest. */
 export interface Evidence {
   readonly scenario: Scenario;
   /** The object's last version; undefined when it was never seen. */
-  readonly migration: { readonly phase?: string | undefined; readonly message?: string | undefined } | undefined;
+  readonly migration: Told | undefined;
+  /** `spec.cancel` was accepted before the migration had ended. */
+  readonly isCancelled: boolean;
   /** The run deleted it, which cancels it. */
   readonly isDeleted: boolean;
   readonly isObjectGone: boolean;
@@ -68,14 +77,21 @@ const checks: Record<ComplaintKind, Check> = {
     return isDeleted ? ['the migration was deleted, and its object is still there'] : [];
   },
 
-  untrue: ({ migration, owner }, [life, ...later]) => {
-    if (!isTerminal(migration?.phase) || later.length > 0 || owner === undefined) return [];
-    const { phase, message = '' } = migration ?? {};
+  untrue: ({ migration, owner, isCancelled }, [life, ...later]) => {
+    if (!isTerminal(migration?.phase)) return [];
+    const { phase, message = '', conditions = [] } = migration ?? {};
+    const said: string[] = [];
+    if (isCancelled && phase === 'Succeeded' && !conditions.some(({ type }) => type === 'CancelRejected')) {
+      said.push('it was cancelled in time, and does not say that this was rejected');
+    }
+    if (later.length > 0 || owner === undefined) return said;
     const hasMoved = (life?.sides ?? []).length > 1;
     if (hasMoved !== (phase === 'Succeeded')) {
-      return [`it says ${phase}, and the guest has ${hasMoved ? 'moved' : 'stayed'}: ${message}`];
+      said.push(`it says ${phase}, and the guest has ${hasMoved ? 'moved' : 'stayed'}: ${message}`);
+    } else if (!message.includes(owner.node)) {
+      said.push(`the guest runs on ${owner.node}, and the message says: ${message}`);
     }
-    return message.includes(owner.node) ? [] : [`the guest runs on ${owner.node}, and the message says: ${message}`];
+    return said;
   },
 
   'not moved': ({ scenario, migration }) => {
