@@ -15,6 +15,8 @@ export class Moments {
   readonly #waiting = new Map<Boundary, PromiseWithResolvers<boolean>>();
   readonly #diary: Diary;
   readonly #createdAt = performance.now();
+  #completedAt: number | undefined;
+  #handoverMilliseconds: number | undefined;
 
   constructor(diary: Diary) {
     this.#diary = diary;
@@ -22,6 +24,21 @@ export class Moments {
 
   has(boundary: Boundary): boolean {
     return this.#reached.has(boundary);
+  }
+
+  /** How long the guest waited between the source's completion and its first run on the target, by the host's clock. */
+  get handoverMilliseconds(): number | undefined {
+    return this.#handoverMilliseconds;
+  }
+
+  completed(at: number | undefined): void {
+    this.#completedAt = at;
+    this.note('completed');
+  }
+
+  tookOver(at: number | undefined): void {
+    if (at !== undefined && this.#completedAt !== undefined) this.#handoverMilliseconds ??= at - this.#completedAt;
+    this.note('tookOver');
   }
 
   note(boundary: Boundary): void {
@@ -100,7 +117,7 @@ export async function watchSource(moments: Moments, diary: Diary, pod: PodFolder
     const { status } = event.data;
     diary.note(`source ${sideOf(pod.node, pod.uid)}: migration ${status}`);
     if (status === 'pre-switchover') moments.note('preSwitchover');
-    if (status === 'completed') moments.note('completed');
+    if (status === 'completed') moments.completed(event.timestampMilliseconds);
     if (status === 'active') void noteFirstBytes(moments, monitor);
   });
   return monitor;
@@ -120,7 +137,7 @@ export async function watchTarget(moments: Moments, diary: Diary, pod: PodFolder
   monitor.onEvent((event) => {
     const what = event.name === 'MIGRATION' ? `migration ${event.data.status}` : event.name;
     diary.note(`target ${sideOf(pod.node, pod.uid)}: ${what}`);
-    if (event.name === 'RESUME') moments.note('tookOver');
+    if (event.name === 'RESUME') moments.tookOver(event.timestampMilliseconds);
   });
   return monitor;
 }

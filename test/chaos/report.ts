@@ -10,6 +10,7 @@ const totals: Record<string, readonly ComplaintKind[]> = {
   'lost guests': ['lost guest', 'bad memory'],
   'migrations that did not end': ['not ended'],
   leftovers: ['leftover'],
+  'late handovers': ['late handover'],
   'untrue or wrong outcomes': ['untrue', 'not moved'],
 };
 

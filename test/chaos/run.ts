@@ -293,6 +293,7 @@ class Run implements AsyncDisposable {
       killedQemus: this.#killedQemus,
       output: this.#subject.recorder.output.slice(this.#recordedBefore),
       sourceSide: sideOf(this.#source.node, this.#source.uid),
+      handoverMilliseconds: this.#moments.handoverMilliseconds,
       owner,
       guestAnswers,
       leftovers,

@@ -87,6 +87,15 @@ export const ownProcesses: ReadonlySet<Victim> = new Set([
   'agentsAndController',
 ]);
 
+/** Those without which the guest is handed over all the same. */
+export const bystanders: ReadonlySet<Victim> = new Set([
+  'apiServer',
+  'etcd',
+  'controller',
+  'sourceLocalnode',
+  'targetLocalnode',
+]);
+
 type Victims = Pick<Fault, 'kind' | 'who'>;
 type Combination = Victims & { readonly boundary: Boundary };
 

@@ -34,6 +34,7 @@ const succeeded: Evidence = {
   killedQemus: [],
   output: moved,
   sourceSide: a,
+  handoverMilliseconds: 3,
   owner: { side: b, node: 'node-b' },
   guestAnswers: true,
   leftovers: [],
@@ -68,6 +69,7 @@ describe('nothing is said against', () => {
       owner: { side: c, node: 'node-c' },
       killedQemus: [killed('target', true)],
     },
+    'a handover that waited for a frozen agent': { ...succeeded, handoverMilliseconds: 1200 },
     'a cancellation that came too late': {
       ...succeeded,
       isCancelled: true,
@@ -133,6 +135,14 @@ describe('is told', () => {
       { ...failed, migration: { phase: 'Failed', message: 'vm/web runs on node-b.' } },
     ],
     'it was cancelled, succeeded, and says nothing of it': ['untrue', { ...succeeded, isCancelled: true }],
+    'the guest waited for the API server': [
+      'late handover',
+      {
+        ...succeeded,
+        handoverMilliseconds: 1200,
+        scenario: { ...freezeOfAgent, fault: { kind: 'freeze', who: 'etcd', durationMilliseconds: 1200 } },
+      },
+    ],
     'an agent was killed, and the migration failed': [
       'not moved',
       {

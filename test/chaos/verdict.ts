@@ -2,7 +2,7 @@
 import { isTerminal } from '../../src/api/phases.ts';
 import type { SerialChunk } from '../guest/heartbeat-recorder.ts';
 import { doubleRuns, type Life, readLives } from './lives.ts';
-import { ownProcesses, type Scenario } from './scenario.ts';
+import { bystanders, type Fault, ownProcesses, type Scenario } from './scenario.ts';
 
 /** A QEMU that the run itself killed, and what was known at that moment. */
 export interface KilledQemu {
@@ -31,6 +31,8 @@ export interface Evidence {
   /** Of the run alone, from when the guest ran at the source on. */
   readonly output: readonly SerialChunk[];
   readonly sourceSide: string;
+  /** From the source's completion to the guest's first run on the target, where both were seen. */
+  readonly handoverMilliseconds: number | undefined;
   /** Where the VM's owner is now by the word of the API, if there is one. */
   readonly owner: { readonly side: string; readonly node: string } | undefined;
   /** The owner's guest beats and has compared all its memory, after everything. */
@@ -39,6 +41,7 @@ export interface Evidence {
 }
 
 export type ComplaintKind =
+  | 'late handover'
   | 'double run'
   | 'lost guest'
   | 'bad memory'
@@ -51,6 +54,9 @@ export interface Complaint {
   readonly kind: ComplaintKind;
   readonly text: string;
 }
+
+/** It needs neither the API server nor the controller. */
+const latestHandoverMilliseconds = 1000;
 
 type Check = (evidence: Evidence, lives: readonly Life[]) => readonly string[];
 
@@ -99,6 +105,13 @@ const checks: Record<ComplaintKind, Check> = {
     return isWrong ? [`only the project's own processes were killed, and it says ${migration?.phase}`] : [];
   },
 
+  'late handover': ({ scenario, handoverMilliseconds: waited = 0 }) => {
+    const isExcused = faultsOf(scenario).some(({ who }) => !bystanders.has(who));
+    return isExcused || waited <= latestHandoverMilliseconds
+      ? []
+      : [`the guest waited ${Math.round(waited)} ms between the two nodes, of which none was hit`];
+  },
+
   leftover: ({ leftovers }) => leftovers,
 };
 
@@ -121,7 +134,14 @@ function mayBeRestarted({ killedQemus, output, sourceSide }: Evidence, [first]: 
 }
 
 /** Controller and agents may die at any time: the migration succeeds nevertheless. */
-function mustSucceed({ background, fault, second }: Scenario): boolean {
-  const strikes = [fault, ...(second ? [second.fault] : [])];
-  return background.kind === 'success' && strikes.every(({ kind, who }) => kind === 'kill' && ownProcesses.has(who));
+function mustSucceed(scenario: Scenario): boolean {
+  const { background } = scenario;
+  return (
+    background.kind === 'success' &&
+    faultsOf(scenario).every(({ kind, who }) => kind === 'kill' && ownProcesses.has(who))
+  );
+}
+
+function faultsOf({ fault, second }: Scenario): readonly Fault[] {
+  return second === undefined ? [fault] : [fault, second.fault];
 }
