@@ -194,14 +194,18 @@ class Run implements AsyncDisposable {
   /** From the fault's moment to its end. False when its moment or its victim was not found. */
   async #strike({ fault, moment }: Strike): Promise<boolean> {
     const what = `${fault.kind} ${fault.who}`;
-    const isReached = await this.#at(moment);
-    const relieve = isReached ? await strike(this.#cast(), fault) : undefined;
-    if (relieve === undefined) {
-      this.#diary.note(`no fault: ${isReached ? 'nobody is there' : 'the moment did not come'} to ${what}`);
+    if (!(await this.#at(moment))) {
+      this.#diary.note(`no fault: the moment to ${what} did not come`);
       return false;
     }
     this.#diary.note(`FAULT: ${what}`);
-    if (fault.kind === 'kill') this.#noteKilled(fault.who);
+    const sourceHadCompleted = this.#moments.has('completed');
+    const relieve = await strike(this.#cast(), fault);
+    if (relieve === undefined) {
+      this.#diary.note(`no fault: nobody is there to ${what}`);
+      return false;
+    }
+    if (fault.kind === 'kill') this.#noteKilled(fault.who, sourceHadCompleted);
     await delay(fault.durationMilliseconds);
     await relieve();
     if (fault.durationMilliseconds > 0) this.#diary.note(`over: ${what}`);
@@ -214,7 +218,7 @@ class Run implements AsyncDisposable {
       if (!(await this.#at({ boundary: 'bytesFlow', jitterMilliseconds: 0 }))) return;
       if (strikeQemu(this.#targets.at(-1), 'kill') === undefined) return;
       this.#diary.note("background: the target's QEMU is killed");
-      this.#noteKilled('targetQemu');
+      this.#noteKilled('targetQemu', this.#moments.has('completed'));
     }
     if (background.kind === 'cancel') {
       if (!(await this.#at(background.moment))) return;
@@ -244,9 +248,9 @@ class Run implements AsyncDisposable {
     };
   }
 
-  #noteKilled(who: string): void {
+  #noteKilled(who: string, sourceHadCompleted: boolean): void {
     const role = ({ sourceQemu: 'source', targetQemu: 'target' } as const)[who];
-    if (role !== undefined) this.#killedQemus.push({ role, sourceHadCompleted: this.#moments.has('completed') });
+    if (role !== undefined) this.#killedQemus.push({ role, sourceHadCompleted });
   }
 
   async #speedUp(): Promise<void> {
