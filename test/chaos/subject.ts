@@ -15,7 +15,7 @@ export const namespace = 'default';
 const guest = { totalMiB: 32, hotMiB: 2, dirtyMiBPerSecond: 2 };
 const patience = 60_000;
 /** More than a guest that is started anew could have counted before it is heard. */
-const beatsBefore = 64;
+const beatsBefore = 128;
 /** What a guest says that has filled its memory, or that has even compared it: the first may be gone before somebody listens. */
 const filled = /ready\n|S[0-9A-F]{8} (?!0{8})[0-9A-F]{8} /;
 
