@@ -46,7 +46,17 @@ async function pair(options: { user?: number; extra?: readonly string[] } = {}):
   };
 }
 
+/** Where a guest stood still QEMU 7.2 may say `postmigrate` after a failure. */
+const statusOf = { running: ['running'], 'standing still': ['prelaunch', 'postmigrate'] };
 const status = async (qemu: Qemu) => (await (await qemu.monitor()).execute('query-status')).status;
+
+/** The guest is as it was, a moment after the failure, and can go on. It must before it is migrated again: from `postmigrate` QEMU 7.2 refuses to. */
+async function expectUnharmed(source: Qemu, guest: keyof typeof statusOf): Promise<void> {
+  await expect.poll(() => status(source)).toBeOneOf(statusOf[guest]);
+  await (await source.monitor()).execute('cont');
+  expect(await status(source)).toBe('running');
+}
+
 const objects = async (qemu: Qemu) => userObjects(await qemu.monitor());
 
 /** The user of production, and the rules its QEMU is under. */
@@ -59,13 +69,14 @@ test.skipIf(process.geteuid?.() !== 0)('the right pair migrates, as another user
   await using both = await pair(asInProduction);
   const port = await listen(both.target, atTarget);
   expect(await migrate(both.source, port, atSource)).toBe('completed');
-  expect([await status(both.source), await status(both.target)]).toEqual(['postmigrate', 'paused']);
+  await expect.poll(() => status(both.source)).toBe('postmigrate');
+  await expect.poll(() => status(both.target)).toBe('paused');
 });
 
 describe.each([
   { guest: 'running', extra: [] },
-  { guest: 'prelaunch', extra: ['-S'] },
-])('with a guest that is $guest', ({ guest, extra }) => {
+  { guest: 'standing still', extra: ['-S'] },
+] as const)('with a guest that is $guest', ({ guest, extra }) => {
   const wrongSources: { who: string; trust?: Trust }[] = [
     { who: 'with a third party’s certificate', trust: { own: ofThird, peer: ofTarget } },
     { who: 'that does not encrypt' },
@@ -74,7 +85,8 @@ describe.each([
     await using both = await pair({ extra });
     const port = await listen(both.target, atTarget);
     expect(await migrate(both.source, port, trust)).toBe('failed');
-    expect([await status(both.source), await status(both.target)]).toEqual([guest, 'inmigrate']);
+    await expectUnharmed(both.source, guest);
+    expect(await status(both.target)).toBe('inmigrate');
     expect(await migrate(both.source, port, atSource)).toBe('completed');
   });
 
@@ -82,7 +94,8 @@ describe.each([
     await using both = await pair({ extra });
     const port = await listen(both.target, { own: ofTarget, peer: expired });
     expect(await migrate(both.source, port, { own: expired, peer: ofTarget })).toBe('failed');
-    expect([await status(both.source), await status(both.target)]).toEqual([guest, 'inmigrate']);
+    await expectUnharmed(both.source, guest);
+    expect(await status(both.target)).toBe('inmigrate');
     await installStreamCredentials(both.target, {
       id,
       endpoint: 'server',
@@ -101,7 +114,7 @@ describe.each([
     const port = await listen(both.target, trust);
     const peer = trust.own === expired ? expired : ofTarget;
     expect(await migrate(both.source, port, { own: ofSource, peer })).toBe('failed');
-    expect(await status(both.source)).toBe(guest);
+    await expectUnharmed(both.source, guest);
   });
 });
 
@@ -110,7 +123,7 @@ test('a target of another attempt’s name is not given the guest', async () => 
   const other = await createKeyPair('m-other-1.vmferry.invalid');
   const port = await listen(both.target, { own: other, peer: ofSource });
   expect(await migrate(both.source, port, { own: ofSource, peer: other })).toBe('failed');
-  expect(await status(both.source)).toBe('running');
+  await expectUnharmed(both.source, 'running');
 });
 
 test('a client without a certificate is sent away, and the right source is not', async () => {
