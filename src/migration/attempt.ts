@@ -41,7 +41,7 @@ export function attemptFiles(migrationUID: string, attempt: number) {
     told: of('told'),
     /** Source: the attempt has been given up; `migrate` will not be issued for it. Holds the reason. */
     aborted: of('aborted'),
-    /** Source: nothing of the given-up attempt is left in QEMU. */
+    /** Either side: nothing of the attempt is left in QEMU. */
     tidied: of('tidied'),
     /** Both: the migration object as it was last seen, for an agent that comes back while the API server is away. */
     object: of('object'),

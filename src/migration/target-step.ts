@@ -33,7 +33,8 @@ export interface TargetFacts {
   /** The stream may be listened for: unencrypted, or with the source's certificate at hand. */
   mayListen: boolean;
   published: { endpoint: boolean; verdict?: TargetVerdict };
-  journal: { continued: boolean; refused?: Cause | true };
+  /** `tidied`: nothing of the attempt is left in QEMU. */
+  journal: { continued: boolean; refused?: Cause | true; tidied: boolean };
   qemu: TargetQemu;
 }
 
@@ -50,6 +51,7 @@ export type TargetEffect =
   | { kind: 'recordRefused'; cause?: Cause }
   /** `now`: without asking it first, because a guest stands still for it. */
   | { kind: 'endQemu'; now: boolean }
+  | { kind: 'removeTraces' }
   /** The source says that it runs the guest, which cannot be: one of the two has to stop. */
   | { kind: 'stopGuest' }
   | { kind: 'publishVerdict'; verdict: TargetVerdict; cause?: Cause };
@@ -112,7 +114,8 @@ function takeOver(because: FinalWord<'Completed'>, qemu: PresentQemu, resumeTarg
   };
 }
 
-function afterContinued({ qemu, resumeTarget, published, sourceWord, sourceGone }: TargetFacts): TargetStep {
+function afterContinued(facts: TargetFacts): TargetStep {
+  const { qemu, resumeTarget, published, journal, sourceWord, sourceGone } = facts;
   if (qemu.presence === 'gone')
     return published.verdict === undefined ? one({ kind: 'publishVerdict', verdict: 'Lost' }) : nothing;
   if (qemu.presence !== 'present')
@@ -128,7 +131,9 @@ function afterContinued({ qemu, resumeTarget, published, sourceWord, sourceGone 
   if (resumeTarget && qemu.runState === 'paused')
     return { effects: [{ kind: 'continueGuest', because: 'Continued' }], lookAgainAfter: 50 };
   if (qemu.migration.startsWith('postcopy-')) return { effects: [], lookAgainAfter: 100 };
-  return one({ kind: 'publishVerdict', verdict: 'TookOver' });
+  // In this order: the source's agent waits for the word. Once it is out the migration may end, and nobody comes back for the traces.
+  const took: TargetEffect = { kind: 'publishVerdict', verdict: 'TookOver' };
+  return { effects: [took, ...(journal.tidied ? [] : [{ kind: 'removeTraces' } as const])] };
 }
 
 function afterRefused(refused: Cause | true, { qemu, published }: TargetFacts): TargetStep {

@@ -3,6 +3,7 @@ import type { VirtualMachineMigration } from '../../api/objects.ts';
 import { isTerminal } from '../../api/phases.ts';
 import { Controller, type ReconcileResult } from '../../kube/controller.ts';
 import type { AgentContext } from '../context.ts';
+import type { AttemptKeys } from '../credentials/attempt-credentials.ts';
 import { forget, remember } from './remembered.ts';
 import { workOnSource } from './source.ts';
 import { SourceAttempt } from './source-attempt.ts';
@@ -57,6 +58,7 @@ abstract class SideWorker<Work extends SourceAttempt | TargetAttempt> implements
   }
 
   protected abstract open(migration: VirtualMachineMigration, at: At): Work;
+  protected abstract connect(migration: VirtualMachineMigration, work: Work, keys: AttemptKeys): void;
   protected abstract step(migration: VirtualMachineMigration, work: Work): Promise<number | undefined>;
 
   start(): void {
@@ -77,9 +79,22 @@ abstract class SideWorker<Work extends SourceAttempt | TargetAttempt> implements
       return {};
     }
     const work = await this.#attach(key, migration, at);
-    await remember(this.context, migration, at);
-    const lookAgainAfter = await this.context.podQueue.run(at.podUID, () => this.step(migration, work));
+    const lookAgainAfter = await this.context.podQueue.run(at.podUID, () => this.#step(key, migration, work));
     return lookAgainAfter === undefined ? {} : { requeueAfterMilliseconds: lookAgainAfter };
+  }
+
+  /** In the pod's place in the queue: what was true before waiting for it need not be true any more, and notes would outlive the pod. */
+  async #step(key: string, { metadata }: VirtualMachineMigration, work: Work): Promise<number | undefined> {
+    const migration = this.informer.cache.get(key);
+    const at = migration?.metadata.uid === metadata.uid ? this.#workOf(key, migration) : undefined;
+    if (migration === undefined || at?.podUID !== work.podUID || at.attempt !== work.attempt) return undefined;
+    // What is left then is to end a QEMU, and needs neither keys nor memory.
+    if (!isTerminal(migration.status?.phase)) {
+      await remember(this.context, migration, at);
+      const { podUID, attempt } = at;
+      this.connect(migration, work, await this.context.credentials.of(podUID, metadata.uid, attempt));
+    }
+    return await this.step(migration, work);
   }
 
   async #attach(key: string, migration: VirtualMachineMigration, at: At): Promise<Work> {
@@ -141,8 +156,11 @@ class SourceWorker extends SideWorker<SourceAttempt> {
     return new SourceAttempt(this.context, migration, at);
   }
 
+  protected connect(migration: VirtualMachineMigration, work: SourceAttempt, keys: AttemptKeys): void {
+    work.reachTarget(migration, keys);
+  }
+
   protected async step(migration: VirtualMachineMigration, work: SourceAttempt): Promise<number | undefined> {
-    work.reachTarget(migration, await this.context.credentials.of(work.podUID, migration.metadata.uid, work.attempt));
     const lookAgainAfter = await workOnSource({ context: this.context, migration, work });
     if (migration.status?.plan !== undefined) work.keepTelling(migration);
     return lookAgainAfter;
@@ -158,8 +176,11 @@ class TargetWorker extends SideWorker<TargetAttempt> {
     return new TargetAttempt(this.context, migration, at);
   }
 
+  protected connect(migration: VirtualMachineMigration, work: TargetAttempt, keys: AttemptKeys): void {
+    work.admitSource(migration, keys);
+  }
+
   protected async step(migration: VirtualMachineMigration, work: TargetAttempt): Promise<number | undefined> {
-    work.admitSource(migration, await this.context.credentials.of(work.podUID, migration.metadata.uid, work.attempt));
     return await workOnTarget({ context: this.context, migration, work });
   }
 }

@@ -129,7 +129,7 @@ async function refuse(
       abandoned: true,
       mayListen: false,
       published: { endpoint: true },
-      journal: { continued: false, ...(refused === undefined ? {} : { refused }) },
+      journal: { continued: false, tidied: true, ...(refused === undefined ? {} : { refused }) },
       qemu: targetQemu(await readQemu(qemu, limits.inBandAnswer)),
     });
     for (const effect of effects) {

@@ -3,13 +3,13 @@ import { attemptFiles } from '../../migration/attempt.ts';
 import type { Cause } from '../../migration/cause.ts';
 import { type SourceEffect, sourceStep } from '../../migration/source-step.ts';
 import { QmpCommandError } from '../../qmp/errors.ts';
-import { removeTraces } from '../credentials/traces.ts';
 import { readPreflight } from '../preflight.ts';
 import { returnedGuest } from '../returned-guest.ts';
 import { endQemu } from './end-qemu.ts';
 import { issueMigrate, limitParameters } from './issue-migrate.ts';
 import { gatherSourceFacts } from './source-facts.ts';
 import type { SourceScope, SourceStepScope, Told } from './source-scope.ts';
+import { tidyUp } from './tidy-up.ts';
 
 type Executor<K extends SourceEffect['kind']> = (
   scope: SourceStepScope,
@@ -60,17 +60,7 @@ const executors: { [K in SourceEffect['kind']]: Executor<K> } = {
     await noteReturnedGuest(scope);
     await note(scope, 'aborted', cause);
   },
-  async removeTraces(scope) {
-    const { context, migration, work } = scope;
-    const { tidied } = attemptFiles(migration.metadata.uid, work.attempt);
-    try {
-      await removeTraces(context.qemus.get(work.podUID));
-      await context.state.mark(work.podUID, tidied);
-    } catch (error) {
-      // The word on the attempt must not wait for it; it is tried again while the migration lasts, and before the next one.
-      context.logger.error({ err: error, podUID: work.podUID }, 'Something of a migration is left in QEMU');
-    }
-  },
+  removeTraces: ({ context, migration, work }) => tidyUp(context, migration, work),
   async publishVerdict(scope, { verdict, cause }) {
     if (verdict === 'Resumed') await noteReturnedGuest(scope);
     const verdictAt = new Date().toISOString();

@@ -14,6 +14,7 @@ import { endQemu } from './end-qemu.ts';
 import { type QemuReading, readQemu } from './read-qemu.ts';
 import type { Heard, TargetAttempt } from './target-attempt.ts';
 import { recordContinued, recordRefused } from './target-journal.ts';
+import { tidyUp } from './tidy-up.ts';
 
 /** One migration whose target pod is on this node. */
 export interface TargetScope {
@@ -62,6 +63,7 @@ const executors: { [K in TargetEffect['kind']]: Executor<K> } = {
     const qemu = context.qemus.get(work.podUID);
     await (now ? qemu.kill() : endQemu(qemu));
   },
+  removeTraces: ({ context, migration, work }) => tidyUp(context, migration, work),
   async stopGuest({ context, work }) {
     context.logger.error({ podUID: work.podUID }, 'Both sides say that they run the guest: stopping it here');
     await (await context.qemus.get(work.podUID).monitor()).execute('stop');
@@ -117,6 +119,7 @@ async function gatherFacts({ context, migration, work }: TargetScope): Promise<T
     },
     journal: {
       continued: await context.state.has(podUID, files.continued),
+      tidied: await context.state.has(podUID, files.tidied),
       ...(refused === undefined ? {} : { refused }),
     },
     qemu: targetQemu(
