@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Cause } from './cause.ts';
 import { heardDirectly, type OwnershipMoved, ownershipMoved, type TargetVerdict } from './evidence.ts';
-import { type SourceEffect, type SourceFacts, type SourceQemu, sourceStep } from './source-step.ts';
+import { facts, maybe, wherever } from './facts.test-support.ts';
+import { type SourceFacts, type SourceQemu, sourceStep } from './source-step.ts';
 
 const limits = { maxDowntimeMilliseconds: 300, maxBandwidthBytesPerSecond: 0 };
 const plan = { host: '10.0.0.2', port: 4444 };
@@ -525,147 +526,107 @@ describe('post-copy', () => {
 
 describe('whatever the facts', () => {
   const cause = fc.constant(cancelled);
-  const anyQemu = fc.oneof(
-    fc.record({ presence: fc.constantFrom('notYet' as const, 'gone' as const) }),
-    fc.record({ presence: fc.constant('unknown' as const), frozen: fc.boolean() }),
-    fc.record(
-      {
-        presence: fc.constant('present' as const),
-        runState: fc.constantFrom('running', 'paused', 'postmigrate', 'finish-migrate', 'inmigrate', 'io-error', 'new'),
-        migration: fc.constantFrom(
-          ...['none', 'setup', 'active', 'pre-switchover', 'device', 'completed', 'failed', 'cancelling', 'cancelled'],
-          ...['postcopy-active', 'postcopy-paused', 'postcopy-recover', 'a state of next year'],
-        ),
-        stamped: fc.boolean(),
-        error: fc.string(),
-        limits: fc.constant({ ...limits, maxBandwidthBytesPerSecond: 7 }),
-      },
-      { requiredKeys: ['presence', 'runState', 'migration', 'stamped'] },
+  const time = fc.nat({ max: 100_000 });
+  const runStates = ['running', 'paused', 'postmigrate', 'finish-migrate', 'inmigrate', 'io-error', 'new'];
+  const anyPresent = facts<Present>({
+    presence: fc.constant('present' as const),
+    runState: fc.constantFrom(...runStates),
+    migration: fc.constantFrom(
+      ...['none', 'setup', 'active', 'pre-switchover', 'device', 'completed', 'failed', 'cancelling', 'cancelled'],
+      ...['postcopy-active', 'postcopy-paused', 'postcopy-recover', 'a state of next year'],
     ),
-  );
-  const anyFacts: fc.Arbitrary<SourceFacts> = fc.record(
-    {
-      now: fc.nat({ max: 100_000 }),
-      plan: fc.constant(plan),
-      encrypted: fc.boolean(),
-      abort: cause,
-      limits: fc.constant(limits),
-      ownershipMoved: fc.constant(moved),
-      targetWord: fc
-        .constantFrom('TookOver', 'Refused', 'Gone', 'Lost')
-        .map((word) => heardDirectly(word as TargetVerdict)),
-      published: fc.record(
-        {
-          preflight: fc.boolean(),
-          downtime: fc.boolean(),
-          waiting: fc.string(),
-          verdict: fc.constantFrom('Completed' as const, 'Aborted' as const, 'Resumed' as const, 'Gone' as const),
-        },
-        { requiredKeys: ['preflight', 'downtime'] },
-      ),
-      journal: fc.record(
-        {
-          issued: fc.record({ at: fc.nat({ max: 100_000 }), resumeTarget: fc.boolean() }),
-          cancel: cause,
-          told: fc.boolean(),
-          aborted: cause,
-          tidied: fc.boolean(),
-        },
-        { requiredKeys: ['told', 'tidied'] },
-      ),
-      qemu: anyQemu,
-      handoverPath: fc.record(
-        { api: fc.boolean(), direct: fc.constantFrom('waiting' as const, 'silent' as const, 'absent' as const) },
-        { requiredKeys: ['api'] },
-      ),
-      clock: fc.record(
-        {
-          watchedSince: fc.nat({ max: 100_000 }),
-          apiSince: fc.nat({ max: 100_000 }),
-          lastByteAt: fc.nat({ max: 100_000 }),
-          handshakeDone: fc.boolean(),
-          timeoutMilliseconds: fc.constant(60_000),
-        },
-        { requiredKeys: ['watchedSince', 'handshakeDone', 'timeoutMilliseconds'] },
-      ),
-      downtimeMilliseconds: fc.nat({ max: 1_000 }),
-    },
-    {
-      requiredKeys: ['now', 'encrypted', 'limits', 'published', 'journal', 'qemu', 'handoverPath', 'clock'],
-    },
-  );
-
-  /** Holds of every effect of this kind, in whatever situation it is decided. */
-  function wherever<K extends SourceEffect['kind']>(
-    kind: K,
-    holds: (facts: SourceFacts, effect: Extract<SourceEffect, { kind: K }>) => boolean,
-  ): void {
-    let seen = 0;
-    fc.assert(
-      fc.property(anyFacts, (facts) => {
-        for (const effect of sourceStep(facts).effects) {
-          if (effect.kind !== kind) continue;
-          seen += 1;
-          if (!holds(facts, effect as Extract<SourceEffect, { kind: K }>)) return false;
-        }
-        return true;
-      }),
-      { numRuns: 5_000 },
-    );
-    expect(seen).toBeGreaterThan(0);
-  }
+    stamped: fc.boolean(),
+    error: maybe(fc.string()),
+    limits: maybe(fc.constant({ ...limits, maxBandwidthBytesPerSecond: 7 })),
+  });
+  const complete: Present = { presence: 'present', runState: 'postmigrate', migration: 'completed', stamped: true };
+  const anyFacts = facts<SourceFacts>({
+    now: time,
+    plan: maybe(fc.constant(plan)),
+    encrypted: fc.boolean(),
+    abort: maybe(cause),
+    limits: fc.constant(limits),
+    ownershipMoved: maybe(fc.constant(moved)),
+    targetWord: maybe(fc.constantFrom<TargetVerdict[]>('TookOver', 'Refused', 'Gone', 'Lost').map(heardDirectly)),
+    published: facts<SourceFacts['published']>({
+      preflight: fc.boolean(),
+      downtime: fc.boolean(),
+      waiting: maybe(fc.string()),
+      verdict: maybe(fc.constantFrom('Completed', 'Aborted', 'Resumed', 'Gone')),
+    }),
+    journal: facts<SourceFacts['journal']>({
+      issued: maybe(fc.record({ at: time, resumeTarget: fc.boolean() })),
+      cancel: maybe(cause),
+      told: fc.boolean(),
+      aborted: maybe(cause),
+      tidied: fc.boolean(),
+    }),
+    qemu: fc.oneof(
+      fc.constantFrom<SourceQemu[]>({ presence: 'notYet' }, { presence: 'gone' }, complete),
+      fc.record({ presence: fc.constant('unknown' as const), frozen: fc.boolean() }),
+      { arbitrary: anyPresent, weight: 3 },
+    ),
+    handoverPath: facts<SourceFacts['handoverPath']>({
+      api: fc.boolean(),
+      direct: maybe(fc.constantFrom('waiting', 'silent', 'absent', 'other')),
+    }),
+    clock: facts<SourceFacts['clock']>({
+      watchedSince: time,
+      apiSince: maybe(time),
+      lastByteAt: maybe(time),
+      handshakeDone: fc.boolean(),
+      timeoutMilliseconds: fc.constant(60_000),
+    }),
+    downtimeMilliseconds: maybe(fc.nat({ max: 1_000 })),
+  });
+  const source = { anyFacts, step: sourceStep };
 
   const present = ({ qemu }: SourceFacts) => (qemu.presence === 'present' ? qemu : undefined);
 
   test('QEMU is ended only when ownership has moved and it says itself, of this attempt, that it has sent everything', () => {
-    wherever('endQemu', (facts, { because }) => {
-      const qemu = present(facts);
-      const complete = qemu?.stamped && qemu.migration === 'completed' && qemu.runState === 'postmigrate';
-      return (
-        facts.journal.told &&
-        facts.ownershipMoved !== undefined &&
-        because === facts.ownershipMoved &&
-        complete === true
-      );
+    wherever(source, 'endQemu', (given, { because }) => {
+      const qemu = present(given);
+      const hasSent = qemu?.stamped && qemu.migration === 'completed' && qemu.runState === 'postmigrate';
+      return given.journal.told && given.ownershipMoved === because && hasSent === true;
     });
   });
 
   test('the target is told only of what QEMU has completed or handed over, and never after the attempt was given up', () => {
-    wherever('recordTold', (facts) => {
-      const qemu = present(facts);
-      const complete = qemu?.migration === 'completed' && qemu.runState === 'postmigrate';
-      const spread = qemu?.migration === 'postcopy-active' && qemu.runState !== 'running';
-      return facts.journal.aborted === undefined && qemu?.stamped === true && (complete || spread);
+    wherever(source, 'recordTold', (given) => {
+      const qemu = present(given);
+      const hasSent = qemu?.migration === 'completed' && qemu.runState === 'postmigrate';
+      const isSpread = qemu?.migration === 'postcopy-active' && qemu.runState !== 'running';
+      return given.journal.aborted === undefined && qemu?.stamped === true && (hasSent || isSpread);
     });
-    wherever('handOver', ({ journal }) => journal.aborted === undefined || journal.told);
+    wherever(source, 'handOver', ({ journal }) => journal.aborted === undefined || journal.told);
   });
 
   test('the guest is continued only when the target was never told, or never ran and never will, and ownership has not moved', () => {
-    wherever('continueGuest', (facts, { because }) => {
-      const { journal, targetWord, ownershipMoved: hasMoved } = facts;
+    wherever(source, 'continueGuest', (given, { because }) => {
+      const { journal, targetWord, ownershipMoved: hasMoved } = given;
       if (because === 'NotHandedOver')
-        return !journal.told && ['failed', 'cancelled'].includes(present(facts)?.migration ?? '');
+        return !journal.told && ['failed', 'cancelled'].includes(present(given)?.migration ?? '');
       return journal.told && hasMoved === undefined && targetWord === because && ['Gone', 'Refused'].includes(because);
     });
   });
 
   test('nothing is cancelled or cut after the target was told, nor in post-copy', () => {
-    const isSpread = (facts: SourceFacts) =>
-      facts.journal.issued !== undefined &&
-      present(facts)?.stamped === true &&
-      present(facts)?.migration.startsWith('postcopy-') === true;
-    const free = (facts: SourceFacts) => !facts.journal.told && !isSpread(facts);
-    wherever('cancelTransfer', free);
-    wherever('cutStream', free);
-    wherever('askTargetToRefuse', free);
-    wherever('recordAborted', free);
+    const isSpread = (given: SourceFacts) =>
+      given.journal.issued !== undefined &&
+      present(given)?.stamped === true &&
+      present(given)?.migration.startsWith('postcopy-') === true;
+    const free = (given: SourceFacts) => !given.journal.told && !isSpread(given);
+    wherever(source, 'cancelTransfer', free);
+    wherever(source, 'cutStream', free);
+    wherever(source, 'askTargetToRefuse', free);
+    wherever(source, 'recordAborted', free);
   });
 
   test('migrate is issued once, for a plan, and not against a wish', () => {
-    wherever('issueMigrate', (facts) => {
-      const { plan: approved, abort, encrypted, handoverPath, journal } = facts;
+    wherever(source, 'issueMigrate', (given) => {
+      const { plan: approved, abort, encrypted, handoverPath, journal } = given;
       const again = journal.issued !== undefined;
-      const sent = again && present(facts)?.stamped && !['none', 'completed'].includes(present(facts)?.migration ?? '');
+      const sent = again && present(given)?.stamped && !['none', 'completed'].includes(present(given)?.migration ?? '');
       return (
         approved !== undefined && abort === undefined && !sent && (!encrypted || handoverPath.direct === 'waiting')
       );
@@ -673,7 +634,7 @@ describe('whatever the facts', () => {
   });
 
   test('the last words are told of what is noted', () => {
-    wherever('publishVerdict', ({ journal, qemu, targetWord }, { verdict }) => {
+    wherever(source, 'publishVerdict', ({ journal, qemu, targetWord }, { verdict }) => {
       switch (verdict) {
         case 'Completed':
           return true;

@@ -1,29 +1,45 @@
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type TargetFacts, type TargetQemu, targetStep } from './target-step.ts';
+import type { Cause } from './cause.ts';
+import { heardDirectly, type SourceGone, type SourceVerdict, sourceGone } from './evidence.ts';
+import { facts, maybe, wherever } from './facts.test-support.ts';
+import { type TargetEffect, type TargetFacts, type TargetQemu, targetStep } from './target-step.ts';
 
 type Present = Extract<TargetQemu, { presence: 'present' }>;
 
 /** A target whose QEMU is up and has not been told anything. */
-interface Given extends Partial<Omit<TargetFacts, 'qemu' | 'journal' | 'published' | 'address'>> {
+interface Given
+  extends Partial<Omit<TargetFacts, 'qemu' | 'journal' | 'published' | 'address' | 'sourceWord' | 'sourceGone'>> {
+  sourceWord?: SourceVerdict;
+  sourceEnded?: boolean;
   addressKnown?: boolean;
   qemu?: Partial<Present> | Exclude<TargetQemu, Present>;
   journal?: Partial<TargetFacts['journal']>;
   published?: Partial<TargetFacts['published']>;
 }
 
-function step({ qemu, journal, published, addressKnown = true, ...given }: Given) {
+const gone = sourceGone({
+  attempt: 1,
+  abort: { attempt: 1, reason: 'SourceLost', message: '', sourceGone: true },
+}) as SourceGone;
+
+function step({ qemu, journal, published, addressKnown = true, sourceWord, sourceEnded = false, ...given }: Given) {
   const present: Present = { presence: 'present', runState: 'inmigrate', migration: 'none' };
   return targetStep({
     resumeTarget: true,
-    sourceGone: false,
+    abandoned: false,
+    mayListen: true,
+    ...(sourceWord === undefined ? {} : { sourceWord: heardDirectly(sourceWord) }),
+    ...(sourceEnded ? { sourceGone: gone } : {}),
     ...(addressKnown ? { address: '10.0.0.2' } : {}),
     ...given,
     published: { endpoint: false, ...published },
-    journal: { continued: false, refused: false, ...journal },
+    journal: { continued: false, ...journal },
     qemu: { ...present, ...qemu } as TargetQemu,
   });
 }
 
+const asked: Cause = { reason: 'TargetNotAnswering', message: 'The target stayed silent.' };
 const kinds = (given: Given) => step(given).effects.map(({ kind }) => kind);
 
 const complete: Partial<Present> = { runState: 'paused', migration: 'completed', port: 4444 };
@@ -38,6 +54,7 @@ describe('getting ready', () => {
     { scenario: 'QEMU has not started', given: { qemu: { presence: 'notYet' } }, does: [] },
     { scenario: 'QEMU does not answer', given: { qemu: { presence: 'unknown' } }, does: [] },
     { scenario: 'QEMU ended', given: { qemu: { presence: 'gone' } }, does: ['publishVerdict'] },
+    { scenario: 'the certificate of the source is waited for', given: { mayListen: false }, does: [] },
     { scenario: 'a failed load cannot be repeated', given: { qemu: { migration: 'failed' } }, does: ['recordRefused'] },
   ])('$scenario', ({ given, does }) => {
     expect(kinds(given)).toEqual(does);
@@ -49,34 +66,34 @@ describe('taking over', () => {
     { scenario: 'its own completed is no evidence', given: loaded(), does: [] },
     {
       scenario: 'the source told: noted, then continued',
-      given: loaded({ sourceVerdict: 'Completed' }),
+      given: loaded({ sourceWord: 'Completed' }),
       does: ['recordContinued', 'continueGuest'],
     },
     {
       scenario: 'a guest that stood still is noted, and not continued',
-      given: loaded({ sourceVerdict: 'Completed', resumeTarget: false }),
+      given: loaded({ sourceWord: 'Completed', resumeTarget: false }),
       does: ['recordContinued'],
     },
     {
       scenario: 'the source told, and its QEMU has ended since',
-      given: loaded({ sourceVerdict: 'Completed', sourceGone: true }),
+      given: loaded({ sourceWord: 'Completed', sourceEnded: true }),
       does: ['recordContinued', 'continueGuest'],
     },
     {
       scenario: 'never while QEMU loads',
-      given: { sourceVerdict: 'Completed', qemu: { runState: 'inmigrate', migration: 'completed' } },
+      given: { sourceWord: 'Completed', qemu: { runState: 'inmigrate', migration: 'completed' } },
       does: [],
     },
     {
       scenario: 'never before QEMU is complete',
-      given: { sourceVerdict: 'Completed', qemu: { runState: 'paused', migration: 'active' } },
+      given: { sourceWord: 'Completed', qemu: { runState: 'paused', migration: 'active' } },
       does: [],
     },
-    { scenario: 'the source gave up', given: loaded({ sourceVerdict: 'Aborted' }), does: ['recordRefused'] },
-    { scenario: 'the source ended without a word', given: loaded({ sourceGone: true }), does: ['recordRefused'] },
+    { scenario: 'the source gave up', given: loaded({ sourceWord: 'Aborted' }), does: ['recordRefused'] },
+    { scenario: 'the source ended without a word', given: loaded({ sourceEnded: true }), does: ['recordRefused'] },
     {
       scenario: 'it ended before it ran',
-      given: { sourceVerdict: 'Completed', qemu: { presence: 'gone' } },
+      given: { sourceWord: 'Completed', qemu: { presence: 'gone' } },
       does: ['publishVerdict'],
     },
   ])('$scenario', ({ given, does }) => {
@@ -84,14 +101,40 @@ describe('taking over', () => {
   });
 
   test('a complete QEMU is asked again soon: the guest stands still', () => {
-    const given: Given = { sourceVerdict: 'Completed', qemu: { runState: 'inmigrate', migration: 'active' } };
+    const given: Given = { sourceWord: 'Completed', qemu: { runState: 'inmigrate', migration: 'active' } };
     expect(step(given)).toEqual({ effects: [], lookAgainAfter: 2 });
+  });
+
+  // To be mended: it is asked again after half a second, and the guest stands still meanwhile.
+  test.fails('also a QEMU that is too busy to answer', () => {
+    const busy: Given = { sourceWord: 'Completed', published: { endpoint: true }, qemu: { presence: 'unknown' } };
+    expect(step(busy).lookAgainAfter).toBeLessThanOrEqual(20);
+  });
+
+  test('in post-copy it runs while memory still comes, and is said to have taken over when all has come', () => {
+    const fit = { runState: 'paused', migration: 'postcopy-active' };
+    expect(kinds({ sourceWord: 'Completed', qemu: fit })).toEqual(['recordContinued', 'continueGuest']);
+    const runs: Given = { sourceWord: 'Completed', journal: { continued: true } };
+    expect(step({ ...runs, qemu: { runState: 'running', migration: 'postcopy-active' } })).toEqual({
+      effects: [],
+      lookAgainAfter: 100,
+    });
+    expect(step({ ...runs, qemu: { runState: 'running', migration: 'completed' } }).effects).toEqual([
+      { kind: 'publishVerdict', verdict: 'TookOver' },
+    ]);
+  });
+
+  test('in post-copy it ends with its source: memory that never came is lost', () => {
+    const given: Given = { sourceWord: 'Completed', sourceEnded: true, journal: { continued: true } };
+    expect(step({ ...given, qemu: { runState: 'running', migration: 'postcopy-paused' } }).effects).toEqual([
+      { kind: 'endQemu', now: true },
+    ]);
   });
 });
 
 describe('after the note to continue', () => {
   const continued = (qemu: Given['qemu'], given: Given = {}): Given => ({
-    sourceVerdict: 'Completed',
+    sourceWord: 'Completed',
     ...given,
     journal: { continued: true },
     ...(qemu === undefined ? {} : { qemu }),
@@ -119,25 +162,110 @@ describe('after the note to continue', () => {
     },
     { scenario: 'it ended', given: continued({ presence: 'gone' }), does: 'publishVerdict', verdict: 'Lost' },
     {
-      scenario: 'it is never refused any more',
-      given: continued({ ...complete, runState: 'running' }, { sourceVerdict: 'Aborted', sourceGone: true }),
+      scenario: 'it is never refused any more, whatever becomes of the source or is asked',
+      given: continued(
+        { ...complete, runState: 'running' },
+        { sourceEnded: true, abandoned: true, refusalAsked: asked },
+      ),
       does: 'publishVerdict',
       verdict: 'TookOver',
     },
+    {
+      scenario: 'the source says that it runs the guest, which cannot be',
+      given: continued({ ...complete, runState: 'running' }, { sourceWord: 'Aborted' }),
+      does: 'stopGuest',
+    },
+    {
+      scenario: 'the source says that it runs again, which cannot be',
+      given: continued({ ...complete, runState: 'running' }, { sourceWord: 'Resumed' }),
+      does: 'stopGuest',
+    },
   ])('$scenario', ({ given, does, verdict }) => {
-    expect(step(given).effects).toEqual([{ kind: does, ...(verdict === undefined ? {} : { verdict }) }]);
+    expect(step(given).effects).toEqual([
+      {
+        kind: does,
+        ...(does === 'continueGuest' ? { because: 'Continued' } : {}),
+        ...(verdict === undefined ? {} : { verdict }),
+      },
+    ]);
+  });
+});
+
+describe('giving up', () => {
+  test.each<{ scenario: string; given: Given; effect: object }>([
+    {
+      scenario: 'nobody can ever tell it to run',
+      given: loaded({ abandoned: true }),
+      effect: { kind: 'recordRefused' },
+    },
+    {
+      scenario: 'the same before its QEMU has started',
+      given: { abandoned: true, qemu: { presence: 'notYet' } },
+      effect: { kind: 'recordRefused' },
+    },
+    {
+      scenario: "the source's agent asks it to",
+      given: { refusalAsked: asked, qemu: { presence: 'unknown' } },
+      effect: { kind: 'recordRefused', cause: asked },
+    },
+    {
+      scenario: 'QEMU says why it could not load',
+      given: { sourceWord: 'Completed', qemu: { migration: 'failed', error: 'Unknown ramblock' } },
+      effect: {
+        kind: 'recordRefused',
+        cause: {
+          reason: 'TransferFailed',
+          message: "The target QEMU could not load the guest's state: Unknown ramblock.",
+        },
+      },
+    },
+    {
+      scenario: 'the source ended before it had completed',
+      given: loaded({ sourceWord: 'Gone' }),
+      effect: { kind: 'recordRefused' },
+    },
+  ])('$scenario', ({ given, effect }) => {
+    expect(step(given).effects).toEqual([effect]);
+  });
+
+  test.each<{ scenario: string; given: Given }>([
+    { scenario: 'given up by the controller', given: { abandoned: true } },
+    { scenario: 'whose source ended', given: { sourceEnded: true } },
+  ])('a target that was told is not refused for being $scenario: it is the only copy', ({ given }) => {
+    expect(kinds(loaded({ ...given, sourceWord: 'Completed' }))).toEqual(['recordContinued', 'continueGuest']);
+  });
+
+  // To be mended: both are safe, but a request that comes late is to change nothing.
+  test.fails('nor because the source asked for it before it told', () => {
+    expect(kinds(loaded({ refusalAsked: asked, sourceWord: 'Completed' }))).toEqual([
+      'recordContinued',
+      'continueGuest',
+    ]);
   });
 });
 
 describe('after the note to refuse', () => {
   const refused = (given: Given): Given => ({ ...given, journal: { refused: true } });
 
+  test('one for which a guest stands still is ended without asking it first', () => {
+    expect(step({ journal: { refused: asked }, qemu: { presence: 'unknown' } }).effects).toEqual([
+      { kind: 'endQemu', now: true },
+    ]);
+    expect(step(refused({})).effects).toEqual([{ kind: 'endQemu', now: false }]);
+  });
+
+  test('the noted reason is told', () => {
+    expect(step({ journal: { refused: asked }, qemu: { presence: 'gone' } }).effects).toEqual([
+      { kind: 'publishVerdict', verdict: 'Refused', cause: asked },
+    ]);
+  });
+
   test.each<{ scenario: string; given: Given; does: string }>([
     { scenario: 'QEMU is ended', given: refused({ qemu: complete }), does: 'endQemu' },
     { scenario: 'also one that does not answer', given: refused({ qemu: { presence: 'unknown' } }), does: 'endQemu' },
     {
       scenario: 'also when the source tells afterwards',
-      given: refused(loaded({ sourceVerdict: 'Completed' })),
+      given: refused(loaded({ sourceWord: 'Completed' })),
       does: 'endQemu',
     },
     { scenario: 'told when it is gone', given: refused({ qemu: { presence: 'gone' } }), does: 'publishVerdict' },
@@ -154,12 +282,95 @@ describe('after the note to refuse', () => {
 });
 
 test.each(['TookOver', 'Gone', 'Lost'] as const)('%s is the last word', (verdict) => {
-  expect(kinds({ ...loaded({ sourceVerdict: 'Completed' }), published: { endpoint: true, verdict } })).toEqual([]);
+  expect(kinds({ ...loaded({ sourceWord: 'Completed' }), published: { endpoint: true, verdict } })).toEqual([]);
 });
 
 describe('after it was refused', () => {
   test('a QEMU that starts after its target was refused is ended', () => {
     const late: Given = { journal: { refused: true }, published: { endpoint: false, verdict: 'Refused' } };
     expect(kinds(late)).toEqual(['endQemu']);
+  });
+});
+
+describe('whatever the facts', () => {
+  const cause = fc.constant(asked);
+  const anyFacts = facts<TargetFacts>({
+    sourceWord: maybe(
+      fc.constantFrom<SourceVerdict[]>('Completed', 'Completed', 'Aborted', 'Resumed', 'Gone').map(heardDirectly),
+    ),
+    resumeTarget: fc.boolean(),
+    sourceGone: maybe(fc.constant(gone)),
+    abandoned: fc.boolean(),
+    refusalAsked: maybe(cause),
+    address: maybe(fc.constant('10.0.0.2')),
+    mayListen: fc.boolean(),
+    published: facts<TargetFacts['published']>({
+      endpoint: fc.boolean(),
+      verdict: maybe(fc.constantFrom('TookOver', 'Refused', 'Gone', 'Lost')),
+    }),
+    // The state directory refuses the second of two notes.
+    journal: fc.oneof(
+      fc.constantFrom({ continued: false }, { continued: true }),
+      fc.oneof(cause, fc.constant(true as const)).map((refused) => ({ continued: false, refused })),
+    ),
+    qemu: fc.oneof(
+      fc.record({ presence: fc.constantFrom('notYet' as const, 'unknown' as const, 'gone' as const) }),
+      facts<Present>({
+        presence: fc.constant('present' as const),
+        runState: fc.constantFrom('inmigrate', 'paused', 'running', 'io-error', 'suspended', 'prelaunch'),
+        migration: fc.constantFrom(
+          'none',
+          'setup',
+          'active',
+          'completed',
+          'failed',
+          'postcopy-active',
+          'postcopy-paused',
+        ),
+        error: maybe(fc.string()),
+        port: maybe(fc.constant(4444)),
+      }),
+    ),
+  });
+  const target = { anyFacts, step: targetStep };
+  const has = (effects: TargetEffect[], kind: TargetEffect['kind']) => effects.some((effect) => effect.kind === kind);
+
+  test('the guest is never continued and ended, nor noted both ways, in one step', () => {
+    wherever(target, 'continueGuest', (_, __, effects) => !has(effects, 'endQemu') && !has(effects, 'recordRefused'));
+    wherever(target, 'recordContinued', (_, __, effects) => !has(effects, 'recordRefused'));
+  });
+
+  test("the guest is continued only on the source's word, when QEMU has everything, and never after it was refused", () => {
+    wherever(target, 'recordContinued', ({ sourceWord, qemu, journal }, { because }) => {
+      const complete = qemu.presence === 'present' && ['completed', 'postcopy-active'].includes(qemu.migration);
+      const told = sourceWord === 'Completed' && because === sourceWord;
+      return told && journal.refused === undefined && complete && qemu.runState !== 'inmigrate';
+    });
+    wherever(target, 'continueGuest', ({ journal, resumeTarget }, _, effects) => {
+      return resumeTarget && journal.refused === undefined && (journal.continued || has(effects, 'recordContinued'));
+    });
+  });
+
+  test('the note comes before the deed', () => {
+    wherever(target, 'recordContinued', (_, effect, effects) => effects[0] === effect);
+  });
+
+  test('QEMU is ended only when it was refused, or when a part of its memory was lost with the source', () => {
+    wherever(target, 'endQemu', ({ journal, qemu, sourceGone: sourceEnded }) => {
+      const halved = qemu.presence === 'present' && qemu.migration.startsWith('postcopy-') && sourceEnded !== undefined;
+      return journal.refused !== undefined || (journal.continued && halved);
+    });
+  });
+
+  test('it is refused only as long as it was not continued', () => {
+    wherever(target, 'recordRefused', ({ journal }) => !journal.continued);
+  });
+
+  test('what it says for good is what it has noted and sees', () => {
+    wherever(target, 'publishVerdict', ({ journal, qemu }, { verdict }) => {
+      const ended = qemu.presence === 'gone';
+      if (journal.continued) return verdict === (ended ? 'Lost' : 'TookOver');
+      return journal.refused === undefined ? verdict === 'Gone' && ended : verdict === 'Refused';
+    });
   });
 });
