@@ -8,7 +8,12 @@ import { parseQuantity } from './quantity.ts';
 const vm = { name: 'web', namespace: 'default', uid, spec: exampleSpec };
 const hardware = defineHardware({ uid, spec: exampleSpec }, { accelerator: 'tcg' });
 const start = { vm, hardware, podName: 'web-1', role: 'start', qemuImage: 'vmferry-qemu:1', paused: false } as const;
-const target = { ...start, podName: 'web-m', role: 'target', migration: { uid: 'm', attempt: 2 } } as const;
+const target = {
+  ...start,
+  podName: 'web-m',
+  role: 'target',
+  migration: { name: 'move', uid: 'm', attempt: 2 },
+} as const;
 
 describe('what a pod is born with', () => {
   test('it belongs to the VM, in either role, and is held until its QEMU is proven gone', () => {
@@ -23,7 +28,11 @@ describe('what a pod is born with', () => {
   test('labels tell its VM, its role, and the migration that made it', () => {
     const role = (name: string) => ({ 'vmferry.io/virtual-machine': 'web', 'vmferry.io/role': name });
     expect(virtualMachinePod(start).metadata.labels).toEqual(role('start'));
-    const migration = { 'vmferry.io/migration': 'm', 'vmferry.io/attempt': '2' };
+    const migration = {
+      'vmferry.io/migration': 'm',
+      'vmferry.io/migration-name': 'move',
+      'vmferry.io/attempt': '2',
+    };
     expect(virtualMachinePod(target).metadata.labels).toEqual({ ...role('target'), ...migration });
   });
 
@@ -86,7 +95,7 @@ describe('where a pod may go', () => {
   });
 
   test('to a named node, through the scheduler', () => {
-    expect(fields({ target: { nodeName: 'b' }, avoidNode: 'a' })).toEqual([
+    expect(fields({ target: { nodeName: 'b' }, avoidNodes: ['a'] })).toEqual([
       {
         matchFields: [
           { key: 'metadata.name', operator: 'In', values: ['b'] },
@@ -94,6 +103,18 @@ describe('where a pod may go', () => {
         ],
       },
     ]);
+  });
+
+  test('anywhere but to nodes that it was given up on, one requirement for each', () => {
+    expect(fields({ avoidNodes: ['a', 'c'] })).toEqual([
+      {
+        matchFields: [
+          { key: 'metadata.name', operator: 'NotIn', values: ['a'] },
+          { key: 'metadata.name', operator: 'NotIn', values: ['c'] },
+        ],
+      },
+    ]);
+    expect(fields({ avoidNodes: [] })).toBeUndefined();
   });
 
   test('to nodes that both the VM and the migration select', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type Preflight, preflightFailures } from './preflight.ts';
+import { notMigratable, type Preflight, preflightFailures } from './preflight.ts';
 
 const source: Preflight = {
   qemuVersion: '8.2.1',
@@ -47,8 +47,6 @@ describe('preflight', () => {
   });
 
   test.each<{ says: string; source?: Partial<Preflight>; target?: Partial<Preflight> }>([
-    { says: 'run state postmigrate, in which it cannot be moved', source: { runState: 'postmigrate' } },
-    { says: 'refuses to migrate this guest: vfio; 9p', source: { blockers: ['vfio', '9p'] } },
     { says: 'run state paused instead of waiting', target: { runState: 'paused' } },
     { says: 'does not know the machine type pc-q35-8.2', target: { machineTypes: ['pc-q35-9.0'] } },
     { says: 'under kvm, the target under tcg', target: { accelerator: 'tcg' } },
@@ -68,8 +66,24 @@ describe('preflight', () => {
   });
 
   test('all failures are told at once', () => {
-    expect(failures({ source: { blockers: ['vfio'] }, target: { accelerator: 'tcg', memoryBytes: 1 } })).toHaveLength(
-      3,
-    );
+    expect(failures({ target: { accelerator: 'tcg', memoryBytes: 1, hardwareHash: 'hash-b' } })).toHaveLength(3);
   });
+});
+
+describe('a VM that cannot be moved to any node', () => {
+  test.each<{ says: string; source: Partial<Preflight> }>([
+    { says: 'run state postmigrate, in which it cannot be moved', source: { runState: 'postmigrate' } },
+    { says: 'run state inmigrate, in which it cannot be moved', source: { runState: 'inmigrate' } },
+    { says: 'refuses to migrate this guest: vfio; 9p', source: { blockers: ['vfio', '9p'] } },
+  ])('fails: $says', ({ says, source: differences }) => {
+    expect(notMigratable({ ...source, ...differences })).toEqual([expect.stringContaining(says)]);
+    expect(failures({ source: differences })).toEqual([]);
+  });
+
+  test.each(['running', 'paused', 'prelaunch', 'suspended', 'io-error', 'guest-panicked', 'watchdog'])(
+    'passes: a guest that is %s',
+    (runState) => {
+      expect(notMigratable({ ...source, runState })).toEqual([]);
+    },
+  );
 });
