@@ -1,118 +1,27 @@
 import { describe, expect, test } from 'vitest';
-import type { VirtualMachine, VirtualMachineMigration } from '../api/objects.ts';
-import type { ControllerFacts, PodFacts } from './controller-facts.ts';
-import { controllerStep } from './controller-step.ts';
-import type { SourceVerdict, TargetVerdict } from './evidence.ts';
+import {
+  at,
+  atSource,
+  atTarget,
+  begun,
+  checked,
+  condition,
+  ended,
+  endpoint,
+  epoch,
+  type Given,
+  kinds,
+  lock,
+  moved,
+  placed,
+  preflight,
+  type Status,
+  said,
+  sending,
+  side,
+  step,
+} from './controller-examples.testing.ts';
 import { limits } from './limits.ts';
-import type { Preflight } from './preflight.ts';
-
-type Status = NonNullable<VirtualMachineMigration['status']>;
-type Pod = Extract<PodFacts, { exists: true }>;
-/** A pod that differs from an ordinary running one; without a node when that is undefined. */
-type PodExample = Partial<Omit<Pod, 'nodeName'>> & { nodeName?: string | undefined };
-
-const epoch = Date.parse('2026-01-02T03:04:05.678Z');
-const at = (milliseconds: number) => new Date(epoch + milliseconds).toISOString();
-const metadata = { namespace: 'default', resourceVersion: '1', generation: 1, creationTimestamp: at(0) };
-const none: PodFacts = { exists: false };
-
-const atSource = { nodeName: 'node-a', podName: 'web-1', podUID: 'source-pod', generation: 1 };
-const atTarget = { nodeName: 'node-b', podName: 'web-m-move-uid-1', podUID: 'target-pod', generation: 2 };
-const lock = { name: 'move', uid: 'move-uid' };
-
-const preflight: Preflight = {
-  qemuVersion: '7.2.22',
-  machineType: 'pc-q35-7.2',
-  machineTypes: ['pc-q35-7.2'],
-  accelerator: 'kvm',
-  cpuModel: 'qemu64',
-  cpuFeatures: 'f',
-  memoryBytes: 2 ** 30,
-  hardwareHash: 'h',
-  runState: 'running',
-  blockers: [],
-};
-
-interface Given {
-  /** Milliseconds since the scenario began. */
-  now?: number;
-  spec?: Partial<VirtualMachineMigration['spec']>;
-  metadata?: Partial<VirtualMachineMigration['metadata']>;
-  status?: Status;
-  vm?: { spec?: Partial<VirtualMachine['spec']>; status?: VirtualMachine['status']; deleting?: boolean } | 'none';
-  source?: PodExample | 'none';
-  target?: PodExample | 'none';
-}
-
-function facts({ now = 0, spec, status, vm = {}, source = {}, target = 'none', ...given }: Given): ControllerFacts {
-  const pod = { resourceVersion: '1', deleting: false, held: true, running: true };
-  const sourcePod = { exists: true as const, ...pod, name: 'web-1', uid: 'source-pod', nodeName: 'node-a' };
-  const targetPod = { exists: true as const, ...pod, name: 'web-m-move-uid-1', uid: 'target-pod', nodeName: 'node-b' };
-  const virtualMachine: VirtualMachine | undefined =
-    vm === 'none'
-      ? undefined
-      : {
-          apiVersion: 'vmferry.io/v1alpha1',
-          kind: 'VirtualMachine',
-          metadata: { ...metadata, name: 'web', uid: 'web-uid', ...(vm.deleting ? { deletionTimestamp: at(0) } : {}) },
-          spec: { memory: '1Gi', firmware: { bios: {} }, powerState: 'Running', restartPolicy: 'Always', ...vm.spec },
-          status: vm.status ?? { placement: atSource, ...(status === undefined ? {} : { migration: lock }) },
-        };
-  return {
-    now: epoch + now,
-    virtualMachine,
-    sourcePod: source === 'none' ? none : ({ ...sourcePod, ...source } as PodFacts),
-    targetPod: target === 'none' ? none : ({ ...targetPod, ...target } as PodFacts),
-    migration: {
-      apiVersion: 'vmferry.io/v1alpha1',
-      kind: 'VirtualMachineMigration',
-      metadata: { ...metadata, name: 'move', uid: 'move-uid', finalizers: ['vmferry.io/migration'], ...given.metadata },
-      spec: { virtualMachineName: 'web', ...spec },
-      ...(status === undefined ? {} : { status }),
-    },
-  };
-}
-
-const step = (given: Given) => controllerStep(facts(given));
-const kinds = (given: Given) => step(given).effects.map(({ kind }) => kind);
-const condition = (given: Given, type: string) => step(given).status?.conditions?.find((each) => each.type === type);
-
-/** The attempt has begun. */
-const begun: Status = {
-  phase: 'Scheduling',
-  timeline: [{ phase: 'Scheduling', at: at(0) }],
-  attempt: 1,
-  sourceNode: 'node-a',
-  sourcePod: { name: 'web-1', uid: 'source-pod' },
-};
-const placed: Status = {
-  ...begun,
-  phase: 'Checking',
-  timeline: [{ phase: 'Checking', at: at(0) }],
-  targetNode: 'node-b',
-  targetPod: { name: 'web-m-move-uid-1', uid: 'target-pod' },
-};
-const endpoint = { host: '10.0.0.2', port: 4444 };
-const side = { attempt: 1, sequence: 1, preflight };
-const checked: Status = {
-  ...placed,
-  source: { ...side, podUID: 'source-pod' },
-  target: { ...side, podUID: 'target-pod', preflight: { ...preflight, runState: 'inmigrate' } },
-};
-const sending: Status = { ...checked, phase: 'Transferring', plan: { attempt: 1, endpoint } };
-sending.timeline = [{ phase: 'Transferring', at: at(0) }];
-
-/** What the two agents have said last. */
-function said(source: SourceVerdict | undefined, target?: TargetVerdict, status: Status = sending): Status {
-  return {
-    ...status,
-    source: { attempt: 1, sequence: 2, podUID: 'source-pod', ...(source === undefined ? {} : { verdict: source }) },
-    target: { attempt: 1, sequence: 2, podUID: 'target-pod', ...(target === undefined ? {} : { verdict: target }) },
-  };
-}
-
-const ended = { terminated: { exitCode: 137 } };
-const moved = { placement: atTarget, migration: lock };
 
 describe('accepting', () => {
   const idle = { placement: atSource };
@@ -165,7 +74,7 @@ describe('accepting', () => {
     expect(kinds({})).toEqual(['lockVirtualMachine']);
     expect(step({ vm: { status: { ...idle, migration: lock } } })).toMatchObject({
       status: { phase: 'Scheduling', attempt: 1, sourceNode: 'node-a', sourcePod: begun.sourcePod },
-      effects: [{ kind: 'createTargetPod', attempt: 1, avoidNode: 'node-a' }],
+      effects: [{ kind: 'createTargetPod', attempt: 1, avoidNodes: ['node-a'] }],
     });
   });
 
@@ -196,8 +105,25 @@ describe('forward', () => {
     });
   });
 
-  test('a target pod that was never created is created again', () => {
+  test('a target pod that was never created is created again, and given up when that does not help', () => {
     expect(kinds({ status: begun })).toEqual(['createTargetPod']);
+    expect(step({ status: begun, now: limits.targetCreated }).status).toMatchObject({
+      abort: { reason: 'TargetFailed' },
+    });
+  });
+
+  test('a target pod that no scheduler looks at is given up', () => {
+    const given: Given = { status: begun, target: { nodeName: undefined, running: false } };
+    expect(step(given).status).toMatchObject({ phase: 'Scheduling' });
+    expect(step({ ...given, now: limits.unscheduled }).status).toMatchObject({ abort: { reason: 'Unschedulable' } });
+  });
+
+  test('the next attempt avoids the nodes that failed, unless one is asked for by name', () => {
+    const failed = { attempt: 1, targetNode: 'node-b', result: 'Failed', reason: '', message: '', finishedAt: at(0) };
+    const status: Status = { ...begun, attempt: 2, attempts: [failed, { ...failed, targetNode: 'node-b' }] };
+    expect(step({ status }).effects).toMatchObject([{ attempt: 2, avoidNodes: ['node-a', 'node-b'] }]);
+    const spec = { target: { nodeName: 'node-b' } };
+    expect(step({ status, spec }).effects).toMatchObject([{ avoidNodes: ['node-a'] }]);
   });
 
   test('checked, not yet listening', () => {
@@ -223,28 +149,38 @@ describe('forward', () => {
   });
 
   test('what an agent said of another pod or attempt is not heard', () => {
-    const status: Status = { ...said('Completed', 'TookOver'), source: { attempt: 1, sequence: 1, podUID: 'another' } };
+    const another = { attempt: 1, sequence: 1, podUID: 'another' };
+    const earlier = { attempt: 0, sequence: 1, podUID: 'target-pod', verdict: 'TookOver' as const };
+    const status: Status = { ...sending, source: { ...another, verdict: 'Completed' }, target: earlier };
     expect(step({ status, target: {} })).toMatchObject({ status: { phase: 'Transferring' }, effects: [] });
   });
 
   test.each<{ scenario: string; given: Given; reason: string }>([
     {
-      scenario: 'a failed check',
+      scenario: 'a VM that cannot be moved',
       given: {
         status: {
           ...checked,
           source: { ...side, podUID: 'source-pod', preflight: { ...preflight, blockers: ['vfio'] } },
         },
       },
+      reason: 'NotMigratable',
+    },
+    {
+      scenario: 'two nodes that do not fit',
+      given: {
+        status: {
+          ...checked,
+          source: { ...side, podUID: 'source-pod', preflight: { ...preflight, qemuVersion: '10.0.0' } },
+        },
+      },
       reason: 'PreflightFailed',
     },
-    { scenario: 'a target that ended', given: { target: ended }, reason: 'TargetFailed' },
     {
       scenario: 'a target that its agent saw end',
       given: { status: said(undefined, 'Gone', checked) },
       reason: 'TargetFailed',
     },
-    { scenario: 'a target pod that was removed', given: { target: 'none' }, reason: 'TargetFailed' },
     { scenario: 'a target pod in deletion', given: { target: { deleting: true } }, reason: 'TargetFailed' },
     { scenario: 'agents that do not answer', given: { status: placed, now: 120_001 }, reason: 'TargetNotReady' },
     { scenario: 'cancel', given: { spec: { cancel: true } }, reason: 'Cancelled' },
@@ -255,21 +191,74 @@ describe('forward', () => {
       given: { vm: { spec: { powerState: 'Stopped' } } },
       reason: 'VirtualMachineStopped',
     },
-  ])('$scenario: the source is asked to give up', ({ given, reason }) => {
+  ])('$scenario: given up, and the target is left to its agent at first', ({ given, reason }) => {
     expect(step({ status: checked, target: {}, ...given })).toMatchObject({
       status: { phase: 'RollingBack', reason, abort: { attempt: 1, reason } },
       effects: [],
+      lookAgainAfter: limits.agentEndsQemu,
     });
+  });
+
+  test.each<{ scenario: string; target: Given['target']; does: string[]; phase: string }>([
+    { scenario: 'ended: it is let go', target: ended, does: ['releasePod'], phase: 'RollingBack' },
+    {
+      scenario: 'was fenced: it is let go',
+      target: { fenced: 'it is off' },
+      does: ['releasePod'],
+      phase: 'RollingBack',
+    },
+    { scenario: 'was removed: nothing is left to do', target: 'none', does: [], phase: 'Failed' },
+  ])('a target that $scenario', ({ target = {}, does, phase }) => {
+    const result = step({ status: checked, target });
+    expect(result.status).toMatchObject({ phase, reason: 'TargetFailed', abort: { reason: 'TargetFailed' } });
+    expect(result.effects.map(({ kind }) => kind)).toEqual(does);
+  });
+
+  test('before anything was approved nobody’s word is needed to give it up', () => {
+    const given: Given = { status: placed, spec: { cancel: true }, heard: { source: 'never', target: 'never' } };
+    expect(step(given).status).toMatchObject({ phase: 'Cancelled', reason: 'Cancelled' });
+  });
+
+  test.each<{ scenario: string; given: Given; reason: string }>([
+    { scenario: 'cancel', given: { spec: { cancel: true } }, reason: 'Cancelled' },
+    { scenario: 'a target pod that somebody deletes', given: { target: { deleting: true } }, reason: 'TargetFailed' },
+    { scenario: 'a target pod that vanished', given: { target: 'none' }, reason: 'TargetFailed' },
+    { scenario: 'a target that was fenced', given: { target: { fenced: 'it is off' } }, reason: 'TransferFailed' },
+  ])('$scenario while bytes flow: the source is asked, and nothing is touched until it has answered', (example) => {
+    const { given, reason } = example;
+    const first = step({ status: sending, target: {}, ...given });
+    expect(first).toMatchObject({
+      status: { phase: 'RollingBack', reason, abort: { attempt: 1, reason } },
+      effects: [],
+    });
+    expect(first.status?.message).toContain('The agent on node-a has yet to confirm that the guest is back as it was.');
+    expect(kinds({ target: {}, ...given, status: first.status as Status, now: 3_600_000 })).toEqual([]);
+  });
+
+  test('what the source’s agent waits for is passed on, and given up when both are there and it lasts', () => {
+    const source = { attempt: 1, sequence: 2, podUID: 'source-pod', preflight };
+    const waits = { ...source, reason: 'HandoverPathLost', message: "The target's agent does not answer directly." };
+    const status: Status = { ...sending, source: waits };
+    expect(step({ status, target: {} }).status).toMatchObject({
+      phase: 'Transferring',
+      message: "The target's agent does not answer directly. vm/web runs on node-a.",
+    });
+    expect(step({ status, target: {}, now: limits.pathOpened }).status).toMatchObject({
+      abort: { reason: 'HandoverPathLost' },
+    });
+    const away = { status, target: {}, now: limits.pathOpened, heard: { target: 1_000 } };
+    expect(step(away).status).not.toHaveProperty('abort');
+    expect(step({ status: sending, target: {} }).status?.message).toContain('Memory is being sent to node-b.');
   });
 
   test('a target that ends during the transfer is the source’s to tell', () => {
     expect(step({ status: sending, target: ended })).toMatchObject({ status: { phase: 'Transferring' }, effects: [] });
   });
 
-  test('once asked, the source’s word is waited for', () => {
-    const abort = { attempt: 1, reason: 'Cancelled', message: '' };
+  test('what was asked once is not asked again', () => {
+    const abort = { attempt: 1, reason: 'TargetFailed', message: 'It ended.' };
     const given: Given = { status: { ...sending, abort }, target: {}, spec: { cancel: true } };
-    expect(step(given)).toMatchObject({ status: { phase: 'Transferring' }, effects: [] });
+    expect(step(given)).toMatchObject({ status: { phase: 'RollingBack', abort }, effects: [] });
   });
 });
 
@@ -344,194 +333,34 @@ describe('after the source has completed', () => {
   });
 });
 
-describe('rolling back', () => {
-  const rollingBack = { ...said('Aborted'), phase: 'RollingBack', timeline: [{ phase: 'RollingBack', at: at(0) }] };
-  const unplaced = { nodeName: undefined, running: false };
-
-  test.each<{ scenario: string; target: Given['target']; now?: number; does: string[]; wait?: number }>([
-    { scenario: 'its agent ends the target', target: {}, now: 1_000, does: [], wait: 4_000 },
-    { scenario: 'a silent agent’s pod is deleted', target: {}, now: 5_000, does: ['deletePod'] },
-    { scenario: 'a deleted pod is waited for', target: { deleting: true }, now: 9_000, does: [] },
-    { scenario: 'a pod whose QEMU ended is let go', target: ended, does: ['releasePod'] },
-    { scenario: 'a pod that was never placed is deleted', target: unplaced, does: ['deletePod'] },
-    { scenario: 'and let go', target: { ...unplaced, deleting: true }, does: ['releasePod'] },
-    {
-      scenario: 'a pod that is let go already is waited for',
-      target: { ...ended, deleting: true, held: false },
-      does: [],
-    },
-  ])('$scenario', ({ target = {}, now = 0, does, wait }) => {
-    const result = step({ status: rollingBack, target, now });
-    expect(result.effects.map(({ kind }) => kind)).toEqual(does);
-    expect(result.lookAgainAfter).toBe(wait);
-    expect(result.status?.phase).toBe('RollingBack');
-  });
-
-  test.each([
-    ['Cancelled', 'Cancelled'],
-    ['TransferFailed', 'Failed'],
-  ])('%s ends %s when the target is gone', (reason, phase) => {
-    const status: Status = {
-      ...rollingBack,
-      source: { attempt: 1, sequence: 3, podUID: 'source-pod', verdict: 'Aborted', reason, message: 'It was so.' },
-    };
-    expect(step({ status }).status).toMatchObject({ phase, reason, message: 'It was so. vm/web runs on node-a.' });
-    expect(condition({ status }, 'Succeeded')).toMatchObject({ status: 'False', reason });
-    expect(condition({ status }, 'Finished')).toMatchObject({ status: 'True', reason });
-  });
-
-  test('a source that ended meanwhile is not said to run', () => {
-    expect(step({ status: rollingBack, source: ended }).status?.message).toContain('vm/web is down');
-  });
-});
-
-describe('a source that ended', () => {
-  test('the node’s word alone: its agent may still say that it had told', () => {
-    const given: Given = { status: sending, source: ended, target: {} };
-    const first = step(given);
-    expect(first).toMatchObject({
-      status: { phase: 'RollingBack', reason: 'SourceLost' },
-      effects: [],
-      lookAgainAfter: limits.agentSpeaks,
-    });
-    expect(first.status).not.toHaveProperty('abort');
-    const status = first.status as Status;
-    expect(step({ ...given, status, now: limits.agentSpeaks }).status).toMatchObject({ abort: { sourceGone: true } });
-  });
-
-  test('its agent’s word: the target is to refuse', () => {
-    const given: Given = { status: said('Gone'), target: {} };
-    expect(step(given).status).toMatchObject({
-      phase: 'RollingBack',
-      abort: { reason: 'SourceLost', sourceGone: true },
-    });
-  });
-
-  test('a target whose agent does not answer is not deleted on the node’s word', () => {
-    const abort = { attempt: 1, reason: 'SourceLost', message: '', sourceGone: true };
-    const status: Status = { ...sending, abort, phase: 'RollingBack', timeline: [{ phase: 'RollingBack', at: at(0) }] };
-    expect(kinds({ status, source: ended, target: {}, now: 60_000 })).toEqual([]);
-    expect(
-      kinds({ status: { ...status, ...said('Gone', undefined, status) }, source: ended, target: {}, now: 60_000 }),
-    ).toEqual(['deletePod']);
-    expect(
-      kinds({ status: { ...status, ...said(undefined, 'Refused', status) }, source: ended, target: {}, now: 60_000 }),
-    ).toEqual(['deletePod']);
-  });
-
-  test.each<{ scenario: string; source: PodExample; reason: string }>([
-    { scenario: 'by itself', source: { terminated: { exitCode: 0 } }, reason: 'GuestPoweredOff' },
-    { scenario: 'with an error', source: ended, reason: 'SourceLost' },
-    {
-      scenario: 'because its pod was deleted',
-      source: { deleting: true, terminated: { exitCode: 0 } },
-      reason: 'SourceLost',
-    },
-  ])('$scenario: $reason', ({ source, reason }) => {
-    expect(step({ status: said('Gone', 'Refused'), source }).status).toMatchObject({ phase: 'Failed', reason });
-  });
-
-  test('it ends when the node has told, too', () => {
-    expect(step({ status: said('Gone', 'Refused') }).status).toMatchObject({ phase: 'RollingBack' });
-  });
-});
-
-describe('settling', () => {
-  const owner = { podUID: 'target-pod', generation: 2 };
-  const succeeded: Status = {
-    ...said('Completed', 'TookOver'),
-    phase: 'Succeeded',
-    owner,
-    timeline: [{ phase: 'Succeeded', at: at(0) }],
-  };
-  const failed: Status = { ...said('Aborted', 'Refused'), phase: 'Failed' };
-
-  test.each<{ scenario: string; given: Given; does: string[] }>([
-    { scenario: 'the source’s agent ends it', given: { status: succeeded, now: 1_000 }, does: [] },
-    {
-      scenario: 'a silent agent’s source pod is deleted',
-      given: { status: succeeded, now: 5_000 },
-      does: ['deletePod'],
-    },
-    {
-      scenario: 'the source has ended: its pod is let go',
-      given: { status: succeeded, source: ended },
-      does: ['releasePod'],
-    },
-    {
-      scenario: 'the source pod is gone: the VM is given back',
-      given: { status: { ...succeeded, downtimeMilliseconds: 23 }, source: 'none' },
-      does: ['unlockVirtualMachine'],
-    },
-    {
-      scenario: 'the source pod is gone, and the measured pause is still on its way',
-      given: { status: succeeded, source: 'none' },
-      does: [],
-    },
-    {
-      scenario: 'the pause was never measured: the VM is given back all the same',
-      given: { status: succeeded, source: 'none', now: limits.downtimeTold },
-      does: ['unlockVirtualMachine'],
-    },
-    { scenario: 'failed: the VM is given back at once', given: { status: failed }, does: ['unlockVirtualMachine'] },
-    {
-      scenario: 'given back: nothing is left',
-      given: { status: failed, vm: { status: { placement: atSource } } },
-      does: [],
-    },
-    {
-      scenario: 'deleted: given back, then let go',
-      given: { status: failed, metadata: { deletionTimestamp: at(0) } },
-      does: ['unlockVirtualMachine', 'removeFinalizer'],
-    },
-    {
-      scenario: 'deleted before the source was cleaned: it stays',
-      given: { status: succeeded, metadata: { deletionTimestamp: at(0) } },
-      does: [],
-    },
-    {
-      scenario: 'another migration holds the lock by now',
-      given: { status: failed, vm: { status: { placement: atSource, migration: { name: 'next', uid: 'next' } } } },
-      does: [],
-    },
-  ])('$scenario', ({ given, does }) => {
-    const vm = given.status?.phase === 'Succeeded' ? { status: moved } : {};
-    expect(kinds({ vm, ...given })).toEqual(does);
-  });
-
-  test('a terminal phase is never left', () => {
-    expect(step({ status: failed, spec: { cancel: true }, vm: 'none' }).status?.phase).toBe('Failed');
-  });
-});
-
 describe('a target that its node says has ended after the source had told', () => {
   const timeline = [{ phase: 'SwitchingOver', at: at(0) }];
   const given: Given = { status: { ...said('Completed'), phase: 'SwitchingOver', timeline }, target: ended };
 
   test('its agent may still say that the guest never ran', () => {
-    expect(step({ ...given, now: limits.agentSpeaks - 1 })).toMatchObject({ effects: [], lookAgainAfter: 1 });
+    expect(step({ ...given, now: limits.agentSpeaks - 1 })).toMatchObject({
+      status: { phase: 'SwitchingOver' },
+      effects: [],
+    });
   });
 
   test('its agent never speaks: it is taken for lost, and the VM starts again from its disks', () => {
     expect(kinds({ ...given, now: limits.agentSpeaks })).toEqual(['moveOwnership']);
   });
-});
 
-describe('leftovers and words', () => {
-  test('a target pod that a sleeping leader created too late is removed', () => {
-    const timeline = [{ phase: 'Cancelled', at: at(0) }];
-    const given: Given = { status: { ...begun, phase: 'Cancelled', timeline }, target: {}, now: limits.agentEndsQemu };
-    expect(kinds(given)).toEqual(['deletePod']);
+  test('its agent was away, and has had no time to speak', () => {
+    expect(kinds({ ...given, now: limits.agentSpeaks, heard: { target: limits.agentSpeaks - 1 } })).toEqual([]);
   });
 
-  test('a paused guest that was moved is not said to run', () => {
-    const status = said('Completed', 'TookOver');
-    const stands = {
-      ...status,
-      source: { attempt: 1, sequence: 3, podUID: 'source-pod', verdict: 'Completed' as const, resumeTarget: false },
-    };
-    expect(step({ status: stands, target: {}, vm: { status: moved } }).status?.message).toContain(
-      'vm/web is on node-b',
-    );
+  test('its node was fenced: nobody will speak', () => {
+    expect(kinds({ ...given, target: { fenced: 'it is off' }, now: 1, heard: { target: 'never' } })).toEqual([
+      'moveOwnership',
+    ]);
+  });
+
+  test('nobody speaks for the source either, which may have been told directly that the guest never ran', () => {
+    const fenced: Given = { ...given, target: { fenced: 'it is off' }, now: 60_000, heard: { source: 0, target: 0 } };
+    expect(step(fenced)).toMatchObject({ status: { phase: 'NeedsAttention', reason: 'SourceSilent' }, effects: [] });
+    expect(kinds({ ...fenced, source: ended })).toEqual(['moveOwnership']);
   });
 });

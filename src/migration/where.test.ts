@@ -95,10 +95,10 @@ test('what is left is named, with its node', () => {
 });
 
 describe('what settles it', () => {
-  const says = whatSettlesIt('node-b', 'web', 'target-pod');
+  const says = whatSettlesIt('node-b', 'target-pod', facts({}).migration);
 
   test('names both commands, ready to be pasted', () => {
     expect(says).toContain('kubectl taint node node-b node.kubernetes.io/out-of-service=nodeshutdown:NoExecute');
-    expect(says).toMatch(/kubectl annotate vm web .*--overwrite vmferry\.io\/fenced=target-pod/);
+    expect(says).toContain('kubectl annotate vm web -n default --overwrite vmferry.io/fenced=target-pod');
   });
 });
