@@ -269,9 +269,10 @@ describe('the end of an attempt', () => {
 
   test('given up: told once, whatever QEMU says later', () => {
     const given = moving('completed', 'postmigrate', { journal: { aborted: cancelled } });
+    // Once the word is out the migration may end, and nobody comes back for the traces.
     expect(step(given).effects).toEqual([
-      { kind: 'publishVerdict', verdict: 'Aborted', cause: cancelled },
       { kind: 'removeTraces' },
+      { kind: 'publishVerdict', verdict: 'Aborted', cause: cancelled },
     ]);
     expect(kinds({ ...given, published: { verdict: 'Aborted' } })).toEqual(['removeTraces']);
     expect(kinds({ ...given, journal: { aborted: cancelled, tidied: true } })).toEqual(['publishVerdict']);
@@ -343,12 +344,12 @@ describe('after it has told', () => {
     {
       scenario: 'it runs again: that is told',
       given: told({ targetWord: 'Gone', qemu: { runState: 'running' } }),
-      does: ['publishVerdict'],
+      does: ['removeTraces', 'publishVerdict'],
     },
     {
       scenario: 'a guest that stood still before is not continued',
       given: told({ targetWord: 'Gone', journal: { issued: { at: 0, resumeTarget: false } } }),
-      does: ['publishVerdict'],
+      does: ['removeTraces', 'publishVerdict'],
     },
     {
       scenario: 'it runs again, and has been told: that was the last word',
@@ -386,6 +387,10 @@ describe('on the edge', () => {
     const journal = { issued, cancel: cancelled };
     const refused: Given = { plan, journal, qemu: { stamped: true, migration: 'none' } };
     expect(kinds(refused)).toEqual(['recordAborted']);
+  });
+
+  test('nothing is noted in a boot that has not seen this QEMU: what the target was told may be forgotten', () => {
+    expect(kinds({ plan, abort: cancelled, qemu: { presence: 'notYet' } })).toEqual([]);
   });
 
   test('nothing was issued: a cancel does not wait for a QEMU that does not answer', () => {
