@@ -10,7 +10,7 @@ import { type ControllerFacts, type ControllerStep, type Decision, isGone, nothi
 import { sourceSide, sourceWord, targetSide, targetWord } from './evidence.ts';
 import { limits } from './limits.ts';
 import { obstacle, wish } from './obstacles.ts';
-import { moveOwnership, neverSpeaks, rollBack, settle, sourceEnded, whyTheSourceEnded } from './outcome.ts';
+import { isSettledAsDown, moveBack, moveOwnership, neverSpeaks, rollBack, settle, sourceEnded, whyTheSourceEnded } from './outcome.ts';
 import { type Outcome, outcomes, sourceStanding, targetStanding } from './outcome-table.ts';
 import { Report } from './report.ts';
 import { runsWhere } from './where.ts';
@@ -85,7 +85,7 @@ const handlers: Record<Outcome, Handler> = {
   AwaitSourceWord: awaitSourceWord,
   Move: (facts, report) => moveOwnership(facts, report, 'TookOver'),
   DownAtTarget: (facts, report) => moveOwnership(facts, report, 'Lost'),
-  DownAtSource: sourceEnded,
+  DownAtSource: (facts, report) => sourceEnded(facts, report),
   Contradiction: contradiction,
 };
 
@@ -97,8 +97,13 @@ function follow(facts: ControllerFacts, report: Report, deleting: boolean): Deci
   const target = targetStanding(targetWord(current), facts.targetPod);
   const handedOver = source === 'Told' || source === 'ToldAndEnded' || target === 'TookOver';
   if (handedOver && wish(facts, deleting) !== undefined) report.rejectCancel();
-  return handlers[outcomes[source][target]](facts, report, deleting);
+  const outcome = isSettledAsDown(report) ? 'DownAtSource' : outcomes[source][target];
+  // On an old copy of the object the target may have been given up for lost, and the VM moved there.
+  const back = staysAtSource.has(outcome) ? moveBack(facts, report) : undefined;
+  return back ?? handlers[outcome](facts, report, deleting);
 }
+
+const staysAtSource: ReadonlySet<Outcome> = new Set(['RollBack', 'AwaitSource', 'DownAtSource']);
 
 /** What its owner wants, what stands in the way, and then the next step forward. */
 function proceed(facts: ControllerFacts, report: Report, deleting: boolean): Decision {
@@ -143,7 +148,10 @@ function awaitTarget(facts: ControllerFacts, report: Report): Decision {
   // On clocks that are far apart it is shown at once.
   const wait = told + limits.switchoverShown - facts.now;
   if (wait > 0 && wait <= limits.switchoverShown) return { effects: [], lookAgainAfter: wait };
-  const { targetNode = '' } = report.current;
+  const { targetNode = '', transfer } = report.current;
+  // What the target still lacks is lost: it is to say so.
+  if (transfer?.mode === 'PostCopy' && isGone(facts.sourcePod))
+    report.abort(whyTheSourceEnded(facts, report), { sourceGone: true });
   return switchingOver(
     facts,
     report,
@@ -151,16 +159,26 @@ function awaitTarget(facts: ControllerFacts, report: Report): Decision {
   );
 }
 
+/** Of two that have ended none need be moved: the VM is down where it is placed. */
+function whyBothEnded(facts: ControllerFacts, report: Report): Cause {
+  const { targetNode, sourceNode, transfer } = report.current;
+  if (transfer?.mode === 'PostCopy') return whyTheSourceEnded(facts, report);
+  const message = `The QEMU on ${targetNode} ended after the guest had been handed over, and so did the one on ${sourceNode}.`;
+  return { reason: 'TargetLostAfterHandover', message };
+}
+
 function awaitTargetWord(facts: ControllerFacts, report: Report): Decision {
   const { targetNode, sourceNode } = report.current;
   const waiting = `The target QEMU has ended; the agent on ${targetNode} has yet to say whether it had run the guest.`;
+  const bothEnded = isGone(facts.sourcePod);
+  if (bothEnded && report.current.abort?.sourceGone) return sourceEnded(facts, report, whyBothEnded(facts, report));
   const decision = switchingOver(facts, report, waiting);
   const since = report.phaseEnteredAt();
   if (!neverSpeaks(facts.targetPod, facts.agents.target, since, facts.now)) return decision;
+  if (bothEnded) return sourceEnded(facts, report, whyBothEnded(facts, report));
   // Before it ended it may have told the source directly that it never ran the guest: then that runs at the source again.
   const { source } = facts.agents;
-  if (isGone(facts.sourcePod) || (source !== undefined && source.seenAt > since))
-    return moveOwnership(facts, report, 'Lost');
+  if (source !== undefined && source.seenAt > since) return moveOwnership(facts, report, 'Lost');
   const what = `The target QEMU on ${targetNode} has ended, and nobody speaks for ${sourceNode}: vm/${facts.migration.spec.virtualMachineName} stands still there, or runs again.`;
   return needsAttention(facts, report, 'source', what) ?? decision;
 }

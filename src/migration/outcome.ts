@@ -47,13 +47,16 @@ export function moveOwnership(facts: ControllerFacts, report: Report, verdict: '
 }
 
 /** The source's QEMU ended and had not handed over: the target must not run, and the VM is down. */
-export function sourceEnded(facts: ControllerFacts, report: Report): Decision {
+export function sourceEnded(
+  facts: ControllerFacts,
+  report: Report,
+  cause: Cause = whyTheSourceEnded(facts, report),
+): Decision {
   const { virtualMachine: vm, sourcePod, migration, now } = facts;
-  const cause = whyTheSourceEnded(facts, report);
   report.abort(cause, { sourceGone: true });
   const message = `${cause.message} vm/${migration.spec.virtualMachineName} is down; its restartPolicy (${vm?.spec.restartPolicy}) says whether it is started again.`;
   report.phase('RollingBack', { reason: cause.reason, message });
-  if (targetMayRun(facts, report)) {
+  if (targetMaySpeak(facts, report)) {
     const { targetNode } = report.current;
     const what = `${message} Nobody speaks for ${targetNode}, so that it is not known whether the guest had been handed over and runs there.`;
     return needsAttention(facts, report, 'target', what) ?? watch(nothing);
@@ -69,11 +72,23 @@ export function sourceEnded(facts: ControllerFacts, report: Report): Decision {
 
 /**
  * The source's agent may have told the target directly before it fell silent with its node: then the newest guest runs there, and only
- * its agent knows. It is asked by `abort.sourceGone`, and answers for good.
+ * its agent knows. It is asked by `abort.sourceGone`, and answers for good; also how its QEMU ended, if it has.
  */
-function targetMayRun({ targetPod }: ControllerFacts, { current }: Report): boolean {
+function targetMaySpeak({ targetPod, agents, now }: ControllerFacts, report: Report): boolean {
+  const { current } = report;
   if (current.plan === undefined || sourceWord(current) === 'Gone' || targetWord(current) !== undefined) return false;
-  return !isGone(targetPod);
+  if (cleaningHasBegun(report)) return false;
+  return !isGone(targetPod) || !neverSpeaks(targetPod, agents.target, report.phaseEnteredAt(), now);
+}
+
+/** The VM is down: that was settled when the target began to be removed, and no word that comes later changes it. */
+export function isSettledAsDown(report: Report): boolean {
+  const { abort, attempt } = report.current;
+  return abort?.attempt === attempt && abort?.sourceGone === true && cleaningHasBegun(report);
+}
+
+function cleaningHasBegun({ current }: Report): boolean {
+  return current.conditions?.some(({ type }) => type === 'TargetCleaned') ?? false;
 }
 
 export function whyTheSourceEnded({ sourcePod }: ControllerFacts, { current }: Report): Cause {
@@ -167,7 +182,8 @@ function tellCleaned(report: Report, left: readonly PodFacts[]): void {
 export function settle(facts: ControllerFacts, report: Report, deleting: boolean): Decision {
   const { virtualMachine: vm, migration } = facts;
   const moved = report.current.owner !== undefined;
-  if (moved && sourceWord(report.current) === 'Resumed') return takeBack(facts, report);
+  // Of two that have ended, the one that is placed stays so: the VM starts again when it is given back.
+  if (moved && sourceWord(report.current) === 'Resumed' && facts.sourcePod.exists) return takeBack(facts, report);
   const { effects, done, lookAgainAfter } = moved ? settleMoved(facts, report) : settleStayed(facts, report);
   const again = lookAgainAfter === undefined ? {} : { lookAgainAfter };
   if (!done) return { effects, ...again };
@@ -178,16 +194,19 @@ export function settle(facts: ControllerFacts, report: Report, deleting: boolean
 }
 
 /** The target was given up for lost, and had told the source directly that it never ran: the source continued the guest. */
-function takeBack({ virtualMachine: vm }: ControllerFacts, report: Report): Decision {
-  const { sourceNode = '', sourcePod, targetPod } = report.current;
-  const placement = vm?.status?.placement;
-  if (placement === undefined || sourcePod?.uid === undefined || targetPod?.uid === undefined) return nothing;
-  if (placement.podUID === targetPod.uid) {
-    const to = { nodeName: sourceNode, podName: sourcePod.name, podUID: sourcePod.uid };
-    return one({ kind: 'moveOwnership', fromPodUID: targetPod.uid, to });
-  }
-  report.disown();
-  return nothing;
+function takeBack(facts: ControllerFacts, report: Report): Decision {
+  const back = moveBack(facts, report);
+  if (back === undefined) report.disown();
+  return back ?? nothing;
+}
+
+/** @returns nothing when the placement does not name the target. */
+export function moveBack({ virtualMachine: vm }: ControllerFacts, { current }: Report): Decision | undefined {
+  const { sourceNode = '', sourcePod, targetPod } = current;
+  if (sourcePod?.uid === undefined || targetPod?.uid === undefined) return undefined;
+  if (vm?.status?.placement?.podUID !== targetPod.uid) return undefined;
+  const to = { nodeName: sourceNode, podName: sourcePod.name, podUID: sourcePod.uid };
+  return one({ kind: 'moveOwnership', fromPodUID: targetPod.uid, to });
 }
 
 interface Settling extends Decision {

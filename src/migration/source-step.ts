@@ -93,7 +93,8 @@ export type SourceEffect =
   | { kind: 'removeTraces' }
   | { kind: 'publishVerdict'; verdict: SourceVerdict; cause?: Cause }
   | { kind: 'publishDowntime'; milliseconds: number }
-  | { kind: 'endQemu'; because: OwnershipMoved };
+  /** With `Gone` or `Refused` only in post-copy, out of which neither side can go on alone. */
+  | { kind: 'endQemu'; because: OwnershipMoved | FinalWord<'Gone' | 'Refused'> };
 
 export interface SourceStep {
   effects: SourceEffect[];
@@ -180,7 +181,7 @@ type Issued = NonNullable<SourceFacts['journal']['issued']>;
 function whileMigrating(qemu: PresentQemu, issued: Issued, facts: SourceFacts): SourceStep {
   if (!qemu.stamped || qemu.migration === 'none') return issueAgain(issued, facts);
   // The guest is spread over both sides: neither may be cancelled, and the source has stopped for good.
-  if (qemu.migration === 'postcopy-active' && qemu.runState !== 'running') return tell;
+  if (spreadOverBoth.has(qemu.migration) && qemu.runState !== 'running') return tell;
   if (qemu.migration.startsWith('postcopy-')) return poll;
   switch (qemu.migration) {
     case 'completed':
@@ -198,6 +199,9 @@ function whileMigrating(qemu: PresentQemu, issued: Issued, facts: SourceFacts): 
       return inTransfer(qemu, issued, facts);
   }
 }
+
+/** It has stopped for good, and a part of its memory is needed at the target; whether that can be sent or not. */
+const spreadOverBoth = new Set(['postcopy-active', 'postcopy-paused', 'postcopy-recover', 'postcopy-recover-setup']);
 
 /** The agent ended between its note and QEMU's: nothing has been sent. */
 function issueAgain(issued: Issued, facts: SourceFacts): SourceStep {
@@ -317,8 +321,9 @@ function afterMove(because: OwnershipMoved, facts: SourceFacts): SourceStep {
   if (qemu.presence !== 'present') return nothing;
   const handedOver = qemu.stamped && qemu.migration === 'completed' && qemu.runState === 'postmigrate';
   if (handedOver) return { effects: [{ kind: 'endQemu', because }], lookAgainAfter: 500 };
-  // In post-copy it still holds memory that the target needs.
-  return qemu.migration.startsWith('postcopy-') ? poll : nothing;
+  if (!qemu.migration.startsWith('postcopy-')) return nothing;
+  // It still holds memory that the target needs, unless that has ended.
+  return facts.targetWord === 'Lost' ? { effects: [{ kind: 'endQemu', because }], lookAgainAfter: 500 } : poll;
 }
 
 function tellDowntime({ targetWord, published, downtimeMilliseconds }: SourceFacts): SourceStep | undefined {
@@ -330,8 +335,9 @@ function tellDowntime({ targetWord, published, downtimeMilliseconds }: SourceFac
 function resumeSource(because: FinalWord<'Gone' | 'Refused'>, qemu: SourceQemu, { journal }: SourceFacts): SourceStep {
   if (qemu.presence === 'gone') return nothing;
   if (qemu.presence !== 'present') return { effects: [], lookAgainAfter: 500 };
-  // Out of post-copy there is no way back: what the target had is lost.
-  if (qemu.migration.startsWith('postcopy-')) return nothing;
+  // Out of post-copy there is no way back: what the target had is lost, and with it the guest.
+  if (qemu.migration.startsWith('postcopy-'))
+    return { effects: [{ kind: 'endQemu', because }], lookAgainAfter: 500 };
   const shouldRun = journal.issued?.resumeTarget ?? false;
   if (qemu.runState === 'postmigrate' && shouldRun)
     return { effects: [{ kind: 'continueGuest', because }], lookAgainAfter: 20 };

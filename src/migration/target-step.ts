@@ -79,6 +79,7 @@ export function targetStep(facts: TargetFacts): TargetStep {
     return { effects: [], lookAgainAfter: published.endpoint && sourceWord !== 'Completed' ? 500 : 10 };
   // An incoming migration that failed cannot be repeated in the same process.
   if (qemu.migration === 'failed') return one({ kind: 'recordRefused', cause: failedToLoad(qemu.error) });
+  if (qemu.migration === 'postcopy-paused' && facts.sourceGone !== undefined) return one({ kind: 'recordRefused' });
   if (sourceWord === 'Completed') return takeOver(sourceWord, qemu, facts.resumeTarget);
   if (published.endpoint || facts.address === undefined || !facts.mayListen) return nothing;
   return qemu.port === undefined
@@ -122,7 +123,7 @@ function afterContinued(facts: TargetFacts): TargetStep {
     return published.verdict === undefined ? { effects: [], lookAgainAfter: 100 } : nothing;
   const contradicted = sourceWord === 'Aborted' || sourceWord === 'Resumed';
   if (contradicted) return qemu.runState === 'running' ? one({ kind: 'stopGuest' }) : nothing;
-  if (published.verdict !== undefined) return nothing;
+  if (published.verdict !== undefined) return journal.tidied ? nothing : one({ kind: 'removeTraces' });
   if (qemu.migration.startsWith('postcopy-') && sourceGone !== undefined) {
     // Memory that never came is lost with the source.
     return { effects: [{ kind: 'endQemu', now: true }], lookAgainAfter: 100 };
@@ -131,7 +132,7 @@ function afterContinued(facts: TargetFacts): TargetStep {
   if (resumeTarget && qemu.runState === 'paused')
     return { effects: [{ kind: 'continueGuest', because: 'Continued' }], lookAgainAfter: 50 };
   if (qemu.migration.startsWith('postcopy-')) return { effects: [], lookAgainAfter: 100 };
-  // In this order: the source's agent waits for the word. Once it is out the migration may end, and nobody comes back for the traces.
+  // In this order: the source's agent waits for the word.
   const took: TargetEffect = { kind: 'publishVerdict', verdict: 'TookOver' };
   return { effects: [took, ...(journal.tidied ? [] : [{ kind: 'removeTraces' } as const])] };
 }
