@@ -7,10 +7,20 @@ import { isTerminal } from '../api/phases.ts';
 import { needsAttention, watch } from './attention.ts';
 import type { Cause } from './cause.ts';
 import { type ControllerFacts, type ControllerStep, type Decision, isGone, nothing, one } from './controller-facts.ts';
+import { isSilent } from './deadlines.ts';
 import { sourceSide, sourceWord, targetSide, targetWord } from './evidence.ts';
 import { limits } from './limits.ts';
 import { obstacle, wish } from './obstacles.ts';
-import { isSettledAsDown, moveBack, moveOwnership, neverSpeaks, rollBack, settle, sourceEnded, whyTheSourceEnded } from './outcome.ts';
+import {
+  isSettledAsDown,
+  moveBack,
+  moveOwnership,
+  neverSpeaks,
+  rollBack,
+  settle,
+  sourceEnded,
+  whyTheSourceEnded,
+} from './outcome.ts';
 import { type Outcome, outcomes, sourceStanding, targetStanding } from './outcome-table.ts';
 import { Report } from './report.ts';
 import { runsWhere } from './where.ts';
@@ -168,20 +178,28 @@ function whyBothEnded(facts: ControllerFacts, report: Report): Cause {
 }
 
 function awaitTargetWord(facts: ControllerFacts, report: Report): Decision {
-  const { targetNode, sourceNode } = report.current;
+  const { targetNode, sourceNode, phase = '' } = report.current;
   const waiting = `The target QEMU has ended; the agent on ${targetNode} has yet to say whether it had run the guest.`;
   const bothEnded = isGone(facts.sourcePod);
   if (bothEnded && report.current.abort?.sourceGone) return sourceEnded(facts, report, whyBothEnded(facts, report));
-  const decision = switchingOver(facts, report, waiting);
-  const since = report.phaseEnteredAt();
-  if (!neverSpeaks(facts.targetPod, facts.agents.target, since, facts.now)) return decision;
+  const since = waitsForHandover.has(phase) ? report.phaseEnteredAt() : facts.now;
+  if (!neverSpeaks(facts.targetPod, facts.agents.target, since, facts.now))
+    return switchingOver(facts, report, waiting);
   if (bothEnded) return sourceEnded(facts, report, whyBothEnded(facts, report));
   // Before it ended it may have told the source directly that it never ran the guest: then that runs at the source again.
   const { source } = facts.agents;
-  if (source !== undefined && source.seenAt > since) return moveOwnership(facts, report, 'Lost');
+  if (source !== undefined && source.seenAt > since && !isSilent(source, since, facts.now))
+    return moveOwnership(facts, report, 'Lost');
   const what = `The target QEMU on ${targetNode} has ended, and nobody speaks for ${sourceNode}: vm/${facts.migration.spec.virtualMachineName} stands still there, or runs again.`;
-  return needsAttention(facts, report, 'source', what) ?? decision;
+  return (
+    needsAttention(facts, report, 'source', what) ??
+    watch(
+      report.phase('SwitchingOver', { reason: 'SwitchingOver', message: `The source has sent everything. ${waiting}` }),
+    )
+  );
 }
+
+const waitsForHandover: ReadonlySet<string> = new Set(['SwitchingOver', 'NeedsAttention']);
 
 function switchingOver(facts: ControllerFacts, report: Report, waiting: string): Decision {
   const { targetNode } = report.current;
@@ -219,7 +237,8 @@ function awaitSourceWord(facts: ControllerFacts, report: Report): Decision {
 
 /** Once one of the two is gone, the other is the VM. */
 function contradiction(facts: ControllerFacts, report: Report): Decision {
-  if (isGone(facts.sourcePod)) return moveOwnership(facts, report, 'TookOver');
+  if (isGone(facts.sourcePod))
+    return moveOwnership(facts, report, targetWord(report.current) === 'Lost' ? 'Lost' : 'TookOver');
   const message =
     'Source and target both say that they ran the guest, which cannot be. The target is stopped, and nothing else is touched. ' +
     `Look at both QEMUs before anything else, keep the logs of both agents, and report it. ${runsWhere(facts)}`;
@@ -242,7 +261,15 @@ function forward(facts: ControllerFacts, report: Report): Decision {
   if (!targetPod.exists) return { ...createTarget(facts, report), lookAgainAfter: limits.targetCreated };
   if (targetPod.nodeName === undefined) {
     const since = targetPod.unschedulable?.since;
-    if (since === undefined) return { effects: [], lookAgainAfter: limits.agentSilent / 3 };
+    const { sourceNode } = report.current;
+    // Its presence is the clock by which placing is waited for.
+    const says = `The agent on ${sourceNode} does not answer. ${runsWhere(facts)}`;
+    const silent = needsAttention(facts, report, 'source', says, howToGetOn(sourceNode));
+    if (silent !== undefined) return silent;
+    if (since === undefined) {
+      const message = `A target pod is being placed. ${runsWhere(facts)}`;
+      return watch(report.phase('Scheduling', { reason: 'Scheduling', message }));
+    }
     report.phase('Scheduling', {
       reason: 'Scheduling',
       message: `No node takes the target pod yet: ${targetPod.unschedulable?.message} ${runsWhere(facts)}`,
@@ -278,12 +305,14 @@ function forward(facts: ControllerFacts, report: Report): Decision {
 function awaitAgents(facts: ControllerFacts, report: Report): Decision | undefined {
   const { sourceNode, targetNode } = report.current;
   const says = (node: string | undefined) => `The agent on ${node} does not answer. ${runsWhere(facts)}`;
-  const settled = (node: string | undefined) =>
-    `Is the agent running on ${node}? Bring it back, or cancel the migration: nothing has been sent, and it ends at once.`;
   return (
-    needsAttention(facts, report, 'source', says(sourceNode), settled(sourceNode)) ??
-    needsAttention(facts, report, 'target', says(targetNode), settled(targetNode))
+    needsAttention(facts, report, 'source', says(sourceNode), howToGetOn(sourceNode)) ??
+    needsAttention(facts, report, 'target', says(targetNode), howToGetOn(targetNode))
   );
+}
+
+function howToGetOn(node: string | undefined): string {
+  return `Is the agent running on ${node}? Bring it back, or cancel the migration: nothing has been sent, and it ends at once.`;
 }
 
 /** Bytes flow from QEMU to QEMU; nobody here is needed. What the source's agent waits for is passed on to people. */

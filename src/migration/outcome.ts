@@ -55,12 +55,15 @@ export function sourceEnded(
   const { virtualMachine: vm, sourcePod, migration, now } = facts;
   report.abort(cause, { sourceGone: true });
   const message = `${cause.message} vm/${migration.spec.virtualMachineName} is down; its restartPolicy (${vm?.spec.restartPolicy}) says whether it is started again.`;
-  report.phase('RollingBack', { reason: cause.reason, message });
   if (targetMaySpeak(facts, report)) {
     const { targetNode } = report.current;
     const what = `${message} Nobody speaks for ${targetNode}, so that it is not known whether the guest had been handed over and runs there.`;
-    return needsAttention(facts, report, 'target', what) ?? watch(nothing);
+    return (
+      needsAttention(facts, report, 'target', what) ??
+      watch(report.phase('RollingBack', { reason: cause.reason, message }))
+    );
   }
+  report.phase('RollingBack', { reason: cause.reason, message });
   report.condition('TargetCleaned', 'False', 'Waiting', 'The target must not run any more, and is removed.');
   const since = report.conditionSince('TargetCleaned');
   const cleaning = clean(losers(facts), since, now);
@@ -196,8 +199,11 @@ export function settle(facts: ControllerFacts, report: Report, deleting: boolean
 /** The target was given up for lost, and had told the source directly that it never ran: the source continued the guest. */
 function takeBack(facts: ControllerFacts, report: Report): Decision {
   const back = moveBack(facts, report);
-  if (back === undefined) report.disown();
-  return back ?? nothing;
+  if (back !== undefined) return back;
+  report.disown();
+  const { sourceNode, targetNode } = report.current;
+  const message = `The target QEMU on ${targetNode} ended without having run the guest, which was continued on ${sourceNode}. ${runsWhere(facts)}`;
+  return report.phase('Failed', { reason: 'TargetLost', message });
 }
 
 /** @returns nothing when the placement does not name the target. */

@@ -319,12 +319,21 @@ function afterMove(because: OwnershipMoved, facts: SourceFacts): SourceStep {
   if (downtime !== undefined) return downtime;
   if (qemu.presence === 'unknown') return { effects: [], lookAgainAfter: 500 };
   if (qemu.presence !== 'present') return nothing;
+  if (runsAgain(qemu, facts)) return one({ kind: 'publishVerdict', verdict: 'Resumed', cause: targetLost });
   const handedOver = qemu.stamped && qemu.migration === 'completed' && qemu.runState === 'postmigrate';
   if (handedOver) return { effects: [{ kind: 'endQemu', because }], lookAgainAfter: 500 };
   if (!qemu.migration.startsWith('postcopy-')) return nothing;
   // It still holds memory that the target needs, unless that has ended.
   return facts.targetWord === 'Lost' ? { effects: [{ kind: 'endQemu', because }], lookAgainAfter: 500 } : poll;
 }
+
+/** The target's agent had said that it never ran the guest, and this one had continued it, before the VM was given away. */
+function runsAgain(qemu: PresentQemu, { targetWord }: SourceFacts): boolean {
+  const neverRanThere = targetWord === 'Gone' || targetWord === 'Refused';
+  return neverRanThere && qemu.stamped && qemu.migration === 'completed' && qemu.runState !== 'postmigrate';
+}
+
+const targetLost: Cause = { reason: 'TargetLost', message: 'The target QEMU ended before it had run the guest.' };
 
 function tellDowntime({ targetWord, published, downtimeMilliseconds }: SourceFacts): SourceStep | undefined {
   if (targetWord !== 'TookOver' || published.downtime || downtimeMilliseconds === undefined) return undefined;
@@ -336,12 +345,10 @@ function resumeSource(because: FinalWord<'Gone' | 'Refused'>, qemu: SourceQemu, 
   if (qemu.presence === 'gone') return nothing;
   if (qemu.presence !== 'present') return { effects: [], lookAgainAfter: 500 };
   // Out of post-copy there is no way back: what the target had is lost, and with it the guest.
-  if (qemu.migration.startsWith('postcopy-'))
-    return { effects: [{ kind: 'endQemu', because }], lookAgainAfter: 500 };
+  if (qemu.migration.startsWith('postcopy-')) return { effects: [{ kind: 'endQemu', because }], lookAgainAfter: 500 };
   const shouldRun = journal.issued?.resumeTarget ?? false;
   if (qemu.runState === 'postmigrate' && shouldRun)
     return { effects: [{ kind: 'continueGuest', because }], lookAgainAfter: 20 };
-  const cause: Cause = { reason: 'TargetLost', message: 'The target QEMU ended before it had run the guest.' };
-  const publish: SourceEffect = { kind: 'publishVerdict', verdict: 'Resumed', cause };
+  const publish: SourceEffect = { kind: 'publishVerdict', verdict: 'Resumed', cause: targetLost };
   return { effects: [...(journal.tidied ? [] : [{ kind: 'removeTraces' } as const]), publish] };
 }

@@ -18,6 +18,21 @@ export class OutdatedWrite extends Error {
   readonly code = 'OutdatedWrite';
 }
 
+/**
+ * A verdict is final, also for an agent that ended between its write and the answer, came back with an old object and found out less.
+ * Only `Resumed` follows on another, `Completed`.
+ */
+function withoutTakingBack<Fields extends Partial<Sides[Side]>>(
+  before: SourceSide | TargetSide,
+  fields: Fields,
+): Fields {
+  const { verdict, ...rest } = fields;
+  const isNew = before.verdict === undefined || verdict === before.verdict;
+  if (verdict === undefined || isNew || (before.verdict === 'Completed' && verdict === 'Resumed')) return fields;
+  const ofTheVerdict = new Set(['verdictAt', 'reason', 'message']);
+  return Object.fromEntries(Object.entries(rest).filter(([name]) => !ofTheVerdict.has(name))) as Fields;
+}
+
 interface Extras {
   transfer?: VirtualMachineMigrationStatus['transfer'] | undefined;
   signal?: AbortSignal;
@@ -43,13 +58,14 @@ export async function publishSide<S extends Side>(
   // The controller opens each side, with a sequence number, before it names the pod.
   if (before === undefined) throw new OutdatedWrite(`${side} of vmm/${name} has not been opened yet`);
   const { sequence } = before;
-  const { message } = fields;
+  const news = withoutTakingBack(before, fields);
+  const { message } = news;
   const said = message === undefined ? {} : { message: message.slice(0, maxMessage) };
   const operations: JsonPatchOperation[] = [
     { op: 'test', path: '/metadata/uid', value: uid },
     { op: 'test', path: '/status/attempt', value: status.attempt },
     { op: 'test', path: `/status/${side}/sequence`, value: sequence },
-    { op: 'replace', path: `/status/${side}`, value: { ...before, ...fields, ...said, sequence: sequence + 1 } },
+    { op: 'replace', path: `/status/${side}`, value: { ...before, ...news, ...said, sequence: sequence + 1 } },
     ...(transfer === undefined ? [] : [{ op: 'add', path: '/status/transfer', value: transfer } as const]),
   ];
   const options = signal === undefined ? {} : { signal };

@@ -6,6 +6,7 @@ import type { VirtualMachineMigration } from '../../api/objects.ts';
 import { isTerminal } from '../../api/phases.ts';
 import { attemptFiles } from '../../migration/attempt.ts';
 import type { AgentContext } from '../context.ts';
+import { tidyUp } from './tidy-up.ts';
 
 interface Attempt {
   podUID: string;
@@ -42,8 +43,23 @@ export async function forgetEnded(context: AgentContext): Promise<void> {
     const { metadata, status } = migration;
     const now = current.find(({ metadata: { uid } }) => uid === metadata.uid);
     const isUnderWay = now?.status?.attempt === status?.attempt && !isTerminal(now?.status?.phase);
-    if (!isUnderWay) await forget(context, migration, { podUID, attempt: status?.attempt ?? 1 });
+    const attempt = { podUID, attempt: status?.attempt ?? 1 };
+    if (isUnderWay) continue;
+    await context.podQueue.run(podUID, () => tidyUpEnded(context, migration, attempt));
+    await forget(context, migration, attempt);
   }
+}
+
+/** What another migration has begun to make is not touched; that one has removed all that it found. */
+async function tidyUpEnded(context: AgentContext, migration: VirtualMachineMigration, attempt: Attempt): Promise<void> {
+  const { podUID } = attempt;
+  const isUsed = [...context.outgoing.cache.list(), ...context.incoming.cache.list()].some(
+    ({ status }) =>
+      !isTerminal(status?.phase) && (status?.sourcePod?.uid === podUID || status?.targetPod?.uid === podUID),
+  );
+  const isTidied = await context.state.has(podUID, attemptFiles(migration.metadata.uid, attempt.attempt).tidied);
+  if (isUsed || isTidied || (await context.qemus.get(podUID).presence()) === 'absent') return;
+  await tidyUp(context, migration, attempt);
 }
 
 /** Puts the remembered objects where the informers will put the current ones. Before these are started. */
