@@ -70,11 +70,12 @@ function broken(scenario: Scenario, error: unknown): RunResult {
   };
 }
 
-function progress({ scenario, outcome, hit, complaints, seconds }: RunResult): string {
+function progress({ scenario, outcome, hit, complaints, seconds, migration }: RunResult): string {
   const verdict = complaints.length === 0 ? 'ok  ' : 'FAIL';
   const { fault, moment, background, number, second } = scenario;
   const when = 'boundary' in moment ? moment.boundary : `${moment.randomMilliseconds} ms`;
+  const why = outcome === 'Failed' ? ` (${migration?.status?.reason})` : '';
   const also = second ? `, ${second.fault.kind} ${second.fault.who}` : '';
   const what = `${fault.kind} ${fault.who} at ${when}${hit ? '' : ' (missed)'}${also}, ${background.kind}`;
-  return `${verdict} ${String(number).padStart(4)}  ${seconds.toFixed(1).padStart(5)} s  ${what}: ${outcome}`;
+  return `${verdict} ${String(number).padStart(4)}  ${seconds.toFixed(1).padStart(5)} s  ${what}: ${outcome}${why}`;
 }
