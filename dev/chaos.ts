@@ -5,10 +5,11 @@
  */
 import { randomInt } from 'node:crypto';
 import { parseArgs } from 'node:util';
+import { canCutCables } from '../test/chaos/can-cut.ts';
 import { report } from '../test/chaos/report.ts';
 import { combinations, type Scenario, scenario } from '../test/chaos/scenario.ts';
 import { runSeries } from '../test/chaos/series.ts';
-import { ensureNetworkCuts, ensureNetworkTools, ensureQemu } from './prerequisites.ts';
+import { ensureNetworkTools, ensureQemu } from './prerequisites.ts';
 
 const { values: flags } = parseArgs({
   options: {
@@ -39,10 +40,11 @@ function* scenarios(seed: number): Iterable<Scenario> {
 async function chaos(): Promise<boolean> {
   const seed = wholeNumber('seed') ?? randomInt(1, 1_000_000);
   const minutes = wholeNumber('minutes');
-  for (const ensure of [ensureQemu, ensureNetworkTools, ensureNetworkCuts]) await ensure(say);
+  for (const ensure of [ensureQemu, ensureNetworkTools]) await ensure(say);
   say(`seed ${seed}; the first ${combinations.length} runs are every fault at every boundary, in the seed's order`);
   const results = await runSeries({
     scenarios: scenarios(seed),
+    isCuttable: await canCutCables(say),
     folder: flags.out,
     ...(minutes !== undefined && { endAt: performance.now() + minutes * 60_000 }),
     say,

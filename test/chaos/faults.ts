@@ -11,7 +11,7 @@ import type { Fault, NetworkVictim, ProcessFault, ProcessVictim } from './scenar
 export interface Cast {
   readonly cluster: Cluster;
   readonly keeper: Keeper;
-  readonly cables: Cables;
+  readonly cables: Cables | undefined;
   readonly sourceNode: string;
   readonly sourcePod: PodFolder;
   readonly targetNode: string | undefined;
@@ -27,9 +27,9 @@ export async function strike(cast: Cast, fault: Fault): Promise<Relief | undefin
     if (fault.who === 'targetQemu') return strikeQemu(cast.targetPod, fault.kind);
     return await strikeProcesses(cast, fault.who, fault.kind);
   }
-  if (fault.who === 'apiServer') return await cast.cables.cutApiServer(fault.kind);
+  if (fault.who === 'apiServer') return await cast.cables?.cutApiServer(fault.kind);
   const node = nodeOf(cast, fault.who);
-  return node === undefined ? undefined : await cast.cables.cutNode(node, fault.kind);
+  return node === undefined ? undefined : await cast.cables?.cutNode(node, fault.kind);
 }
 
 function nodeOf(cast: Cast, who: NetworkVictim | ProcessVictim): string | undefined {

@@ -11,26 +11,31 @@ const patience = 60_000;
 export class Ground implements AsyncDisposable {
   readonly system: System;
   readonly keeper: Keeper;
-  readonly cables: Cables;
+  /** None where no cable can be cut. */
+  readonly cables: Cables | undefined;
   /** Is told of every change of every migration; `undefined`: it is gone. */
   onMigration: (name: string, migration: VirtualMachineMigration | undefined) => void = () => {};
   readonly #migrations: Informer<VirtualMachineMigration>;
   #subject: Subject | undefined;
   #subjects = 0;
 
-  private constructor(system: System) {
+  private constructor(system: System, cables: Cables | undefined) {
     this.system = system;
     this.keeper = new Keeper(system.cluster);
-    this.cables = new Cables(system.cluster);
+    this.cables = cables;
     this.#migrations = new Informer<VirtualMachineMigration>(system.client, virtualMachineMigrations);
     this.#migrations.onChange((key, migration) => this.onMigration(key.split('/')[1] ?? key, migration));
   }
 
-  static async start(log: (line: string) => void): Promise<Ground> {
-    const system = await System.start({ nodes: ['node-a', 'node-b', 'node-c'], network: 'namespaces', log });
-    const ground = new Ground(system);
+  static async start(isCuttable: boolean, log: (line: string) => void): Promise<Ground> {
+    const system = await System.start({
+      nodes: ['node-a', 'node-b', 'node-c'],
+      ...(isCuttable && { network: 'namespaces' }),
+      log,
+    });
+    const ground = new Ground(system, isCuttable ? new Cables(system.cluster) : undefined);
     ground.#migrations.start();
-    await ground.cables.ready();
+    await ground.cables?.ready();
     await ground.#migrations.synced(AbortSignal.timeout(patience));
     return ground;
   }
@@ -52,7 +57,7 @@ export class Ground implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.keeper[Symbol.dispose]();
-    this.cables[Symbol.dispose]();
+    this.cables?.[Symbol.dispose]();
     await this.#subject?.[Symbol.asyncDispose]();
     await this.#migrations[Symbol.asyncDispose]();
     await this.system[Symbol.asyncDispose]();

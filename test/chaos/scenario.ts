@@ -87,6 +87,8 @@ export const ownProcesses: ReadonlySet<Victim> = new Set([
   'agentsAndController',
 ]);
 
+export const isOfNetwork = ({ kind }: Fault) => kind !== 'kill' && kind !== 'freeze';
+
 /** Those without which the guest is handed over all the same. */
 export const bystanders: ReadonlySet<Victim> = new Set([
   'apiServer',

@@ -2,10 +2,12 @@
 import { Ground } from './ground.ts';
 import { keepTrace, logSizes } from './kept-logs.ts';
 import { type RunResult, runScenario } from './run.ts';
-import { type Scenario, sentence } from './scenario.ts';
+import { isOfNetwork, type Scenario, sentence } from './scenario.ts';
 
 export interface SeriesOptions {
   readonly scenarios: Iterable<Scenario>;
+  /** Else those with a fault of the network are left out. */
+  readonly isCuttable: boolean;
   /** Where the traces and logs of failed runs are kept. */
   readonly folder: string;
   /** No run begins after this time; the one under way is finished. */
@@ -13,13 +15,15 @@ export interface SeriesOptions {
   readonly say: (line: string) => void;
 }
 
-export async function runSeries({ scenarios, folder, endAt = Infinity, say }: SeriesOptions): Promise<RunResult[]> {
+export async function runSeries(options: SeriesOptions): Promise<RunResult[]> {
+  const { scenarios, isCuttable, folder, endAt = Infinity, say } = options;
   const results: RunResult[] = [];
   let ground: Ground | undefined;
   try {
     for (const scenario of scenarios) {
       if (performance.now() > endAt) break;
-      ground ??= await Ground.start(say);
+      if (!isCuttable && isOfNetwork(scenario.fault)) continue;
+      ground ??= await Ground.start(isCuttable, say);
       const sizes = logSizes(ground.system.cluster);
       const result = await runScenario(ground, scenario).catch((error: unknown) => broken(scenario, error));
       results.push(result);
