@@ -64,10 +64,15 @@ async function judge(context: AgentContext, key: string, signal: AbortSignal): P
   // Of a VM that is gone the garbage collector removes the pods, and the node ends them.
   if (vm === undefined || vm.status?.placement?.podUID === podUID) return {};
   const origin = originOf(pod);
-  if (origin !== undefined && !(await isOver(context, pod, origin))) return {};
+  // Its migration may be given up before it has named this node, of which nobody here is told.
+  if (origin !== undefined && !(await isOver(context, pod, origin))) return lookAgain;
   return await context.podQueue.run(
     podUID,
-    async () => (await refuse(context, podUID, origin)) ?? (await endLoser(context, podUID)),
+    async () => {
+      // Notes of a pod that is gone would stay.
+      if (context.pods.cache.get(key)?.metadata.uid !== podUID) return {};
+      return (await refuse(context, podUID, origin)) ?? (await endLoser(context, podUID));
+    },
     signal,
   );
 }
@@ -104,8 +109,9 @@ async function isOver({ client }: AgentContext, { metadata }: Pod, origin: Origi
     .get<VirtualMachineMigration>(virtualMachineMigrations, reference)
     .catch(unlessNotFound);
   if (migration?.metadata.uid !== origin.migrationUID) return true;
-  const { attempt = 0, phase, owner } = migration.status ?? {};
-  return attempt > origin.attempt || (isTerminal(phase) && owner?.podUID !== metadata.uid);
+  const { attempt = 0, phase, owner, abort, plan } = migration.status ?? {};
+  const isGivenUp = abort?.attempt === origin.attempt && attempt === origin.attempt && plan === undefined;
+  return attempt > origin.attempt || isGivenUp || (isTerminal(phase) && owner?.podUID !== metadata.uid);
 }
 
 function unlessNotFound(error: unknown): undefined {
