@@ -37,7 +37,7 @@ export class Informer<T extends KubeObject> implements AsyncDisposable {
   readonly #handlers: ChangeHandler<T>[] = [];
   readonly #stop = new AbortController();
   readonly #synced = Promise.withResolvers<void>();
-  readonly #backoff = new Backoff({ firstMilliseconds: 100, maxMilliseconds: 10_000 });
+  readonly #backoff = new Backoff({ firstMilliseconds: 100, maxMilliseconds: 3_000 });
   /** Everything up to here is in the cache; undefined: a list is due. */
   #position: string | undefined;
   #listedAt = 0;

@@ -84,8 +84,10 @@ export class PodReconciler {
     }
     await this.#reportProcess(pod, process.state === 'absent' ? unstarted(pod) : process);
     runtime.remove(uid);
-    // Held by a finalizer, the object stays, and is not to be deleted again.
-    if (pod.metadata.deletionGracePeriodSeconds !== 0) {
+    // Held by a finalizer, the object stays, and is not to be deleted again. One that nothing holds any more is: an API server that died
+    // between its two writes leaves such a pod for ever.
+    const isHeld = (pod.metadata.finalizers ?? []).length > 0;
+    if (pod.metadata.deletionGracePeriodSeconds !== 0 || !isHeld) {
       const { name, namespace } = pod.metadata;
       await client.delete(pods, { name, namespace }, { uid, gracePeriodSeconds: 0 }).catch(ignoreGone);
       logger.info({ pod: name, uid }, 'Removed');

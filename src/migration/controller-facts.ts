@@ -46,7 +46,7 @@ export interface ControllerFacts {
   agents: { source?: AgentPresence; target?: AgentPresence };
 }
 
-export interface PodReference {
+interface PodReference {
   name: string;
   uid: string;
   resourceVersion: string;

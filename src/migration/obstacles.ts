@@ -1,5 +1,6 @@
 /** Why the controller gives an attempt up before the source's agent does. */
 
+import type { VirtualMachineMigration } from '../api/objects.ts';
 import type { Cause } from './cause.ts';
 import type { ControllerFacts } from './controller-facts.ts';
 import { expired } from './deadlines.ts';
@@ -7,11 +8,17 @@ import { sourceSide, targetSide } from './evidence.ts';
 import { limits } from './limits.ts';
 import { notMigratable, preflightFailures } from './preflight.ts';
 
+/** Whether the migration's owner has cancelled it. */
+export function cancelOf({ spec }: VirtualMachineMigration, deleting: boolean): Cause | undefined {
+  if (deleting) return { reason: 'Cancelled', message: 'The migration was deleted.' };
+  return spec.cancel ? { reason: 'Cancelled', message: 'spec.cancel was set.' } : undefined;
+}
+
 /** What the owner of the VM or of the migration has come to want since it began. */
 export function wish(facts: ControllerFacts, deleting: boolean): Cause | undefined {
   const { migration, virtualMachine: vm } = facts;
-  if (deleting) return { reason: 'Cancelled', message: 'The migration was deleted.' };
-  if (migration.spec.cancel) return { reason: 'Cancelled', message: 'spec.cancel was set.' };
+  const cancelled = cancelOf(migration, deleting);
+  if (cancelled !== undefined) return cancelled;
   if (vm?.metadata.deletionTimestamp !== undefined)
     return { reason: 'VirtualMachineDeleted', message: 'The VM is being deleted.' };
   if (vm?.spec.powerState === 'Stopped')

@@ -6,10 +6,10 @@ import { createInterface } from 'node:readline';
 import { pino } from 'pino';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type AgentPresences, createAgentPresences } from '../../src/controller/agent-presence.ts';
-import type { AgentPresence } from '../../src/migration/controller-facts.ts';
 import { KubeClient } from '../../src/kube/client.ts';
 import { leases } from '../../src/kube/core-resources.ts';
 import { KubeTransport, loadKubeConfig } from '../../src/kube/transport.ts';
+import type { AgentPresence } from '../../src/migration/controller-facts.ts';
 import { type Cluster, startCluster } from '../cluster/cluster.ts';
 import { until } from '../cluster/waiting.ts';
 

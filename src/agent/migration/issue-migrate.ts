@@ -1,14 +1,12 @@
 /** The order in which a source QEMU is told to migrate. */
-import { attemptFiles, attemptStamp, streamCredentialsID } from '../../migration/attempt.ts';
+import { attemptFiles, attemptStamp } from '../../migration/attempt.ts';
 import type { Cause } from '../../migration/cause.ts';
-import { targetSide } from '../../migration/evidence.ts';
 import type { SourceEffect, TransferLimits } from '../../migration/source-step.ts';
 import { QmpCommandError } from '../../qmp/errors.ts';
 import { capabilitiesFor, parametersFor } from '../../qmp/migration-settings.ts';
-import { installStreamCredentials } from '../credentials/stream-credentials.ts';
 import { removeTraces } from '../credentials/traces.ts';
 import { returnedGuest } from '../returned-guest.ts';
-import { isEncrypted } from './encryption.ts';
+import { isEncrypted, streamParameters } from './encryption.ts';
 import type { Issued, SourceStepScope } from './source-scope.ts';
 
 /**
@@ -22,9 +20,8 @@ export async function issueMigrate(
   const { context, migration, work } = scope;
   const { podUID, attempt, watch } = work;
   const { uid } = migration.metadata;
-  const encrypted = isEncrypted(migration);
   // QEMU's main loop stands in the TLS handshake until the target answers: it has to be there in this very moment.
-  if (encrypted && !(await work.targetWaits())) return;
+  if (isEncrypted(migration) && !(await work.targetWaits())) return;
   watch.begin();
   await context.state.clear(podUID, returnedGuest);
   const issued: Issued = { at: Date.now(), resumeTarget: effect.resumeTarget };
@@ -36,7 +33,7 @@ export async function issueMigrate(
   const parameters = { ...parametersFor(features), ...limitParameters(effect.limits) };
   try {
     await removeTraces(qemu);
-    const credentials = encrypted ? await installClientCredentials(scope) : {};
+    const credentials = await streamParameters(context, migration, work, 'source');
     await monitor.execute('migrate-set-capabilities', { capabilities: capabilitiesFor('source', features) });
     await monitor.execute('migrate-set-parameters', {
       ...parameters,
@@ -50,21 +47,6 @@ export async function issueMigrate(
     const cause: Cause = { reason: 'TransferFailed', message: `QEMU refused to migrate: ${error.description}` };
     await context.state.write(podUID, attemptFiles(uid, attempt).cancel, cause);
   }
-}
-
-async function installClientCredentials({ context, migration, work }: SourceStepScope) {
-  const { uid } = migration.metadata;
-  const peerCertificate = targetSide(migration.status ?? {})?.certificates?.stream;
-  if (peerCertificate === undefined) throw new Error(`vmm/${migration.metadata.name}: no certificate of the target`);
-  const keys = await context.credentials.of(work.podUID, uid, work.attempt);
-  const id = streamCredentialsID(uid, work.attempt);
-  await installStreamCredentials(context.qemus.get(work.podUID), {
-    id,
-    endpoint: 'client',
-    own: keys.stream,
-    peerCertificate,
-  });
-  return { 'tls-creds': id };
 }
 
 export function limitParameters({ maxDowntimeMilliseconds, maxBandwidthBytesPerSecond }: TransferLimits) {

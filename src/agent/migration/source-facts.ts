@@ -5,6 +5,7 @@ import { attemptFiles, attemptStamp } from '../../migration/attempt.ts';
 import type { Cause } from '../../migration/cause.ts';
 import { ownershipMoved, sourceSide, targetWord } from '../../migration/evidence.ts';
 import { durationMilliseconds, limits } from '../../migration/limits.ts';
+import { cancelOf } from '../../migration/obstacles.ts';
 import type { SourceFacts, SourceQemu, TransferLimits } from '../../migration/source-step.ts';
 import { isEncrypted } from './encryption.ts';
 import { type QemuReading, readQemu } from './read-qemu.ts';
@@ -33,12 +34,15 @@ export async function gatherSourceFacts(scope: SourceScope) {
   const verdict = publisher.said('verdict', published?.verdict);
   const waiting = publisher.said('message', published?.message);
   const handoverPath = work.handoverPath();
+  // A cancel is seen here as soon as by the controller, and needs none.
+  const cancelled = cancelOf(migration, migration.metadata.deletionTimestamp !== undefined);
+  const abort = status.abort?.attempt === attempt ? (status.abort as Cause) : cancelled;
   const downtime = downtimeOf(told, work.tookOverAt);
   const facts: SourceFacts = {
     now,
     encrypted: isEncrypted(migration),
     ...(status.plan?.attempt === attempt ? { plan: status.plan.endpoint } : {}),
-    ...(status.abort?.attempt === attempt ? { abort: status.abort as Cause } : {}),
+    ...(abort === undefined ? {} : { abort }),
     limits: wantedLimits(migration),
     ...(moved === undefined ? {} : { ownershipMoved: moved }),
     ...(word === undefined ? {} : { targetWord: word }),

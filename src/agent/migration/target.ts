@@ -1,15 +1,14 @@
 /** The target side: gathers facts from QEMU, the object and the state directory, asks `targetStep`, and does what it says. */
 import type { VirtualMachineMigration } from '../../api/objects.ts';
-import { attemptFiles, streamCredentialsID } from '../../migration/attempt.ts';
+import { attemptFiles } from '../../migration/attempt.ts';
 import type { Cause } from '../../migration/cause.ts';
 import { heardDirectly, sourceGone, sourceSide, sourceWord, targetSide } from '../../migration/evidence.ts';
 import { limits } from '../../migration/limits.ts';
 import { type TargetEffect, type TargetFacts, type TargetQemu, targetStep } from '../../migration/target-step.ts';
 import { capabilitiesFor, parametersFor } from '../../qmp/migration-settings.ts';
 import type { AgentContext } from '../context.ts';
-import { installStreamCredentials } from '../credentials/stream-credentials.ts';
 import { readPreflight } from '../preflight.ts';
-import { isEncrypted } from './encryption.ts';
+import { isEncrypted, streamParameters } from './encryption.ts';
 import { endQemu } from './end-qemu.ts';
 import { type QemuReading, readQemu } from './read-qemu.ts';
 import type { Heard, TargetAttempt } from './target-attempt.ts';
@@ -32,12 +31,11 @@ type Executor<K extends TargetEffect['kind']> = (
 const hastyMilliseconds = 50;
 
 const executors: { [K in TargetEffect['kind']]: Executor<K> } = {
-  async listen(scope, { address }) {
-    const { context, work } = scope;
+  async listen({ context, migration, work }, { address }) {
     const qemu = context.qemus.get(work.podUID);
     const features = await qemu.features();
     const monitor = await qemu.monitor();
-    const credentials = isEncrypted(scope.migration) ? await installServerCredentials(scope) : {};
+    const credentials = await streamParameters(context, migration, work, 'target');
     await monitor.execute('migrate-set-capabilities', { capabilities: capabilitiesFor('target', features) });
     await monitor.execute('migrate-set-parameters', { ...parametersFor(features), ...credentials });
     const host = address.includes(':') ? `[${address}]` : address;
@@ -148,19 +146,4 @@ function attemptOf({ metadata }: VirtualMachineMigration, { podUID, attempt }: T
 
 function podOf({ pods }: AgentContext, podUID: string) {
   return pods.cache.list().find(({ metadata }) => metadata.uid === podUID);
-}
-
-async function installServerCredentials({ context, migration, work }: TargetScope) {
-  const { uid } = migration.metadata;
-  const peerCertificate = sourceSide(migration.status ?? {})?.certificates?.stream;
-  if (peerCertificate === undefined) throw new Error(`vmm/${migration.metadata.name}: no certificate of the source`);
-  const keys = await context.credentials.of(work.podUID, uid, work.attempt);
-  const id = streamCredentialsID(uid, work.attempt);
-  await installStreamCredentials(context.qemus.get(work.podUID), {
-    id,
-    endpoint: 'server',
-    own: keys.stream,
-    peerCertificate,
-  });
-  return { 'tls-creds': id };
 }

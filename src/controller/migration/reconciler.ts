@@ -25,7 +25,7 @@ export function createMigrationController(context: ControllerContext): Controlle
     name: 'migration',
     concurrency: 8,
     logger,
-    maxBackoffMilliseconds: 10_000,
+    maxBackoffMilliseconds: 3_000,
     reconcile: (key) => reconcile(context, key),
   });
   const enqueueAll = (migrations: readonly VirtualMachineMigration[]) => {
