@@ -28,11 +28,14 @@ export async function remember(
 
 /** The attempt is over: what served it alone is removed, and what proves how it ended stays as long as the pod. */
 export async function forget(
-  { state }: AgentContext,
-  { metadata: { uid } }: VirtualMachineMigration,
+  context: AgentContext,
+  migration: VirtualMachineMigration,
   { podUID, attempt }: Attempt,
 ): Promise<void> {
-  const { object, credentials, heard } = attemptFiles(uid, attempt);
+  const { state } = context;
+  // Whoever had to tidy up may have ended too early, or come too late.
+  await context.podQueue.run(podUID, () => tidyUpEnded(context, migration, { podUID, attempt }));
+  const { object, credentials, heard } = attemptFiles(migration.metadata.uid, attempt);
   for (const file of [object, credentials, heard]) if (await state.has(podUID, file)) await state.clear(podUID, file);
 }
 
@@ -45,7 +48,6 @@ export async function forgetEnded(context: AgentContext): Promise<void> {
     const isUnderWay = now?.status?.attempt === status?.attempt && !isTerminal(now?.status?.phase);
     const attempt = { podUID, attempt: status?.attempt ?? 1 };
     if (isUnderWay) continue;
-    await context.podQueue.run(podUID, () => tidyUpEnded(context, migration, attempt));
     await forget(context, migration, attempt);
   }
 }
