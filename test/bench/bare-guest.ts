@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
+import { createKeyPair } from '../../src/agent/credentials/key-pair.ts';
 import { defineHardware, type HardwareDefinition } from '../../src/machine/hardware.ts';
 import type { QmpEvent } from '../../src/qmp/events.ts';
 import { type Features, probe } from '../../src/qmp/features.ts';
@@ -12,6 +13,8 @@ import type { Figures } from './metric.ts';
 import { type Profile, specOf } from './profile.ts';
 
 const deadlineMilliseconds = 60_000;
+/** In both certificates; made up. */
+const serverName = 'bench.vmferry.invalid';
 
 interface Start {
   readonly profile: Profile;
@@ -60,15 +63,23 @@ export class BareGuest implements AsyncDisposable {
   /** From before the target QEMU is started until it has answered `cont`. */
   async migrate(): Promise<Figures> {
     const source = this.#running;
+    const [own, peer] = await Promise.all([createKeyPair(serverName), createKeyPair(serverName)]);
     const recordedBefore = this.#recorder.output.length;
     const startedAt = Date.now();
     const started = performance.now();
     this.#moves += 1;
     const target = await this.#launch(true);
+    const id = `creds-${this.#moves}`;
+    const [atSource, atTarget] = await Promise.all([
+      source.encrypt(id, 'client', { own, peer }),
+      target.encrypt(id, 'server', { own: peer, peer: own }),
+    ]);
+    const limits = { 'downtime-limit': 300, 'max-bandwidth': 0 };
     await Promise.all([
       source.monitor.execute('migrate-set-capabilities', { capabilities: this.#capabilities('source') }),
-      source.monitor.execute('migrate-set-parameters', { 'downtime-limit': 300, 'max-bandwidth': 0 }),
+      source.monitor.execute('migrate-set-parameters', { ...limits, ...atSource, 'tls-hostname': serverName }),
       target.monitor.execute('migrate-set-capabilities', { capabilities: this.#capabilities('target') }),
+      target.monitor.execute('migrate-set-parameters', atTarget),
       target.monitor.execute('migrate-incoming', { uri: `tcp:${this.#place.address}:0` }),
     ]);
     const listening = await target.monitor.execute('query-migrate');
@@ -83,13 +94,14 @@ export class BareGuest implements AsyncDisposable {
     await source[Symbol.asyncDispose]();
     this.#qemu = target;
     await untilBeating(this.#recorder, target.name);
+    const { arrivedAt: _, ...gaps } = gapsSince(this.#recorder, recordedBefore, account.downtime);
     return {
       wall: continued - started,
       issued,
       firstByte: activeAt - startedAt,
       ...(account.downtime === undefined ? {} : { qemuDowntime: account.downtime }),
       downtime: resumed - stopped,
-      ...gapsSince(this.#recorder, recordedBefore, account.downtime),
+      ...gaps,
       ...(account.ram === undefined ? {} : { wireMiB: account.ram.transferred / 2 ** 20 }),
     };
   }

@@ -1,12 +1,18 @@
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { KeyPair } from '../../src/agent/credentials/key-pair.ts';
 import { qemuArguments } from '../../src/machine/command-line.ts';
 import type { HardwareDefinition } from '../../src/machine/hardware.ts';
 import { QmpConnection } from '../../src/qmp/connection.ts';
 import { QmpConnectFailed } from '../../src/qmp/errors.ts';
 import { ManagedProcess } from '../cluster/managed-process.ts';
 import type { Place } from '../cluster/network.ts';
+
+interface Keys {
+  readonly own: KeyPair;
+  readonly peer: KeyPair;
+}
 
 /** One QEMU with the command line that a pod of the same VM would have, in a node's network namespace. */
 export class BareQemu implements AsyncDisposable {
@@ -43,6 +49,20 @@ export class BareQemu implements AsyncDisposable {
       netns: place.netns,
     });
     return new BareQemu(folder, process, await connected(join(folder, 'qmp'), process));
+  }
+
+  /** Lets it trust one certificate, and no other. @returns the migration parameter that makes use of it. */
+  async encrypt(id: string, endpoint: 'client' | 'server', { own, peer }: Keys): Promise<{ 'tls-creds': string }> {
+    const folder = join(this.folder, id);
+    await mkdir(folder);
+    await Promise.all([
+      writeFile(join(folder, 'ca-cert.pem'), peer.certificate),
+      writeFile(join(folder, `${endpoint}-cert.pem`), own.certificate),
+      writeFile(join(folder, `${endpoint}-key.pem`), own.privateKey),
+    ]);
+    const trust = { 'verify-peer': true, 'sanity-check': false };
+    await this.monitor.execute('object-add', { 'qom-type': 'tls-creds-x509', id, endpoint, dir: folder, ...trust });
+    return { 'tls-creds': id };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -22,8 +22,9 @@ interface Bound {
 
 const bounds: readonly Bound[] = [
   { metric: 'wall', most: 400, overBare: true, only: 'idle' },
-  { metric: 'gap', most: 30, overBare: true, only: 'idle' },
-  { metric: 'addedGap', most: 30, overBare: true },
+  { metric: 'gap', most: 5, overBare: true, only: 'idle' },
+  { metric: 'addedGap', most: 5, overBare: true },
+  { metric: 'settled', most: 200 },
   { metric: 'issued', most: 500 },
   { metric: 'writes', most: 30 },
   { metric: 'agentRss', most: 100, of: 'max' },

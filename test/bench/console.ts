@@ -17,12 +17,15 @@ export async function untilBeating(recorder: HeartbeatRecorder, side: string): P
   await recorder.waitFor(/(?:T.{8}\n(?:S.*\n)*){100}/, patience(), side);
 }
 
-/** The gaps in what was recorded from the chunk number `from` on, in milliseconds. */
+/**
+ * The gaps in what was recorded from the chunk number `from` on, in milliseconds, and when the guest was first heard at the target, by
+ * the machine's monotonic clock.
+ */
 export function gapsSince(
   recorder: HeartbeatRecorder,
   from: number,
   qemuDowntime: number | undefined,
-): Pick<Figures, 'gap' | 'addedGap' | 'longestGap'> {
+): Pick<Figures, 'gap' | 'addedGap' | 'longestGap'> & { arrivedAt: number } {
   const report = readHeartbeats(recorder.output.slice(from));
   assertUnbroken(report);
   const [move] = report.moves;
@@ -31,7 +34,8 @@ export function gapsSince(
   }
   const gap = move.gapMilliseconds;
   const longestGap = report.longestGapMilliseconds;
-  return { gap, longestGap, ...(qemuDowntime === undefined ? {} : { addedGap: gap - qemuDowntime }) };
+  const arrivedAt = move.atMilliseconds;
+  return { gap, longestGap, arrivedAt, ...(qemuDowntime === undefined ? {} : { addedGap: gap - qemuDowntime }) };
 }
 
 /** Lets the guest compare all its memory, and throws unless its whole life was unbroken. */

@@ -105,13 +105,15 @@ export class FerriedGuest implements AsyncDisposable {
     const progressWrites = diary.progressWrites();
     const { source, transfer } = this.#ended(name)?.status ?? {};
     const since = (time: string | undefined) => (time === undefined ? undefined : Date.parse(time) - startedAt);
+    const { arrivedAt, ...gaps } = gapsSince(this.#recorder, recordedBefore, source?.qemuDowntimeMilliseconds);
     const figures = {
       wall: diary.seen.succeeded,
+      settled: diary.succeededAt === undefined ? undefined : diary.succeededAt - arrivedAt,
       issued: since(source?.issuedAt),
       firstByte: since(source?.firstByteAt),
       qemuDowntime: source?.qemuDowntimeMilliseconds,
       downtime: source?.downtimeMilliseconds,
-      ...gapsSince(this.#recorder, recordedBefore, source?.qemuDowntimeMilliseconds),
+      ...gaps,
       wireMiB: transfer?.transferredBytes === undefined ? undefined : transfer.transferredBytes / 2 ** 20,
       writes: own - progressWrites,
       progressWrites,

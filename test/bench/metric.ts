@@ -3,6 +3,7 @@ export const metrics = {
   wall: { label: 'wall', unit: 'ms' },
   issued: { label: 'start to `migrate` issued', unit: 'ms' },
   firstByte: { label: 'start to first byte', unit: 'ms' },
+  settled: { label: 'guest runs at the target to Succeeded seen', unit: 'ms' },
   qemuDowntime: { label: "downtime by QEMU's own figure", unit: 'ms' },
   downtime: { label: 'downtime by the clock of who drives it', unit: 'ms' },
   gap: { label: "guest's own gap at the move", unit: 'ms' },

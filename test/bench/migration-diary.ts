@@ -26,6 +26,8 @@ const podSteps: Record<string, (pod: Pod) => boolean> = {
 export class MigrationDiary {
   readonly seen: Record<string, number> = {};
   readonly #started = performance.now();
+  /** By the machine's monotonic clock, milliseconds. */
+  succeededAt: number | undefined;
   readonly #versions: VirtualMachineMigration[] = [];
 
   note(step: string): void {
@@ -35,6 +37,7 @@ export class MigrationDiary {
   observe(migration: VirtualMachineMigration): void {
     this.#versions.push(migration);
     for (const [step, isReached] of Object.entries(steps)) if (isReached(migration)) this.note(step);
+    if (migration.status?.phase === 'Succeeded') this.succeededAt ??= Number(process.hrtime.bigint()) / 1e6;
   }
 
   observeTargetPod(pod: Pod): void {

@@ -13,6 +13,8 @@ interface Move {
   readonly to: string;
   /** From the last heartbeat on the one to the first on the other. */
   readonly gapMilliseconds: number;
+  /** The first on the other, by the machine's monotonic clock. */
+  readonly atMilliseconds: number;
 }
 
 /** What the guests' serial output proves. */
@@ -48,7 +50,8 @@ export function readHeartbeats(output: readonly SerialChunk[]): HeartbeatReport 
   for (const [before, after] of neighbours(beats)) {
     const gapMilliseconds = after.atMilliseconds - before.atMilliseconds;
     longest = Math.max(longest, gapMilliseconds);
-    if (before.side !== after.side) moves.push({ from: before.side, to: after.side, gapMilliseconds });
+    if (before.side !== after.side)
+      moves.push({ from: before.side, to: after.side, gapMilliseconds, atMilliseconds: after.atMilliseconds });
   }
   return {
     beats: beats.length,
