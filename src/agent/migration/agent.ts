@@ -29,6 +29,8 @@ export function startMigrationAgent(context: AgentContext): AsyncDisposable {
 }
 
 interface Attached<Work> {
+  /** A migration may have been replaced by another one of its name. */
+  readonly uid: string;
   readonly work: Work;
   readonly detach: () => Promise<void>;
 }
@@ -99,7 +101,8 @@ abstract class SideWorker<Work extends SourceAttempt | TargetAttempt> implements
 
   async #attach(key: string, migration: VirtualMachineMigration, at: At): Promise<Work> {
     const known = this.#attached.get(key);
-    if (known?.work.podUID === at.podUID && known.work.attempt === at.attempt) return known.work;
+    const { uid } = migration.metadata;
+    if (known?.uid === uid && known.work.podUID === at.podUID && known.work.attempt === at.attempt) return known.work;
     await this.#detach(key);
     const qemu = this.context.qemus.get(at.podUID);
     const work = this.open(migration, at);
@@ -115,7 +118,7 @@ abstract class SideWorker<Work extends SourceAttempt | TargetAttempt> implements
       await work[Symbol.asyncDispose]();
       await forget(this.context, migration, at);
     };
-    this.#attached.set(key, { work, detach });
+    this.#attached.set(key, { uid, work, detach });
     return work;
   }
 
