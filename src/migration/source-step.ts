@@ -265,7 +265,7 @@ const tell: SourceStep = {
 /** QEMU says `completed` a moment before it enters `postmigrate`; only both together mean that it will not run by itself. */
 function onCompleted(qemu: PresentQemu, issued: Issued, facts: SourceFacts): SourceStep {
   if (qemu.runState === 'postmigrate') return tell;
-  if (qemu.runState === 'finish-migrate') return { effects: [], lookAgainAfter: 5 };
+  if (qemu.runState === 'finish-migrate') return { effects: [], lookAgainAfter: 1 };
   // The word of the migration by which the guest came here: the agent ended between the stamp and `migrate`.
   return issueAgain(issued, facts);
 }

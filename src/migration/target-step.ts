@@ -106,7 +106,7 @@ type PresentQemu = Extract<TargetQemu, { presence: 'present' }>;
  */
 function takeOver(because: FinalWord<'Completed'>, qemu: PresentQemu, resumeTarget: boolean): TargetStep {
   const complete = qemu.migration === 'completed' || qemu.migration === 'postcopy-active';
-  if (!complete || qemu.runState === 'inmigrate') return { effects: [], lookAgainAfter: 2 };
+  if (!complete || qemu.runState === 'inmigrate') return { effects: [], lookAgainAfter: 1 };
   return {
     effects: [
       { kind: 'recordContinued', because },

@@ -102,6 +102,8 @@ async function gatherFacts({ context, migration, work }: TargetScope): Promise<T
   const address = podOf(context, podUID)?.status?.podIP;
   const refused = await context.state.read<Cause | true>(podUID, files.refused);
   const verdict = publisher.said('verdict', published?.verdict);
+  // Also one that an earlier run of this agent has written: the source's agent may ask again.
+  if (verdict !== undefined) work.answer(verdict);
   return {
     resumeTarget: source?.resumeTarget ?? heard?.resumeTarget ?? true,
     // Without a plan `migrate` was never issued, and with an abort it never will be.
