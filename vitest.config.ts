@@ -10,7 +10,13 @@ export default defineConfig({
   test: {
     reporters: ['default'],
     projects: [
-      { test: { name: 'unit', include: ['src/**/*.test.ts'], exclude: ['src/**/*.contract.test.ts'] } },
+      {
+        test: {
+          name: 'unit',
+          include: ['src/**/*.test.ts', 'test/model/**/*.test.ts'],
+          exclude: ['src/**/*.contract.test.ts'],
+        },
+      },
       { test: { name: 'contract', include: ['src/**/*.contract.test.ts', 'test/guest/**/*.test.ts'], ...realParts } },
       {
         test: {
