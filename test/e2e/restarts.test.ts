@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { assertUnbroken, readHeartbeats } from '../guest/heartbeat.ts';
+import { readHeartbeats } from '../guest/heartbeat.ts';
 import type { HeartbeatRecorder } from '../guest/heartbeat-recorder.ts';
-import { podsRemembered, qemusBelow } from './leftovers.ts';
+import { assertOneLife } from './one-life.ts';
 import { System } from './system.ts';
 
 let system: System;
@@ -14,33 +14,13 @@ afterAll(() => system?.[Symbol.asyncDispose]());
 
 /** One pod, one QEMU, one unbroken life, whatever was restarted; and the next migration works. */
 afterEach(async () => {
-  const vm = await system.reached('web', 'Running');
-  await system.until('only the owner is left', async () => {
-    const pods = (await system.pods()).map(({ metadata }) => metadata.uid);
-    const left = [...pods, ...(await podsRemembered(system.cluster))];
-    return left.every((uid) => uid === vm.status?.placement?.podUID) ? true : undefined;
-  });
-  expect(await qemusBelow(system.cluster.directory)).toBe(1);
-  await recorder.waitFor(/(?:T[0-9A-F]{8}\n[^T]*){2}/, AbortSignal.timeout(30_000));
-  assertUnbroken(readHeartbeats(recorder.output));
+  await assertOneLife(system, 'web', recorder);
 });
-
-function node(name: string | undefined) {
-  const found = system.cluster.nodes.get(name ?? '');
-  if (found?.agent === undefined) throw new Error(`no agent runs on ${name}`);
-  return { ...found, agent: found.agent };
-}
-
-function controller() {
-  const { controller: running } = system.cluster;
-  if (running === undefined) throw new Error('no controller runs');
-  return running;
-}
 
 let migrations = 0;
 let name: string;
-let source: ReturnType<typeof node>;
-let target: ReturnType<typeof node>;
+let source: ReturnType<System['node']>;
+let target: ReturnType<System['node']>;
 
 describe('while bytes flow', () => {
   beforeEach(async () => {
@@ -48,8 +28,8 @@ describe('while bytes flow', () => {
     await system.migrate(name, 'web', { transfer: { maxBandwidth: '10Mi' } });
     await system.bytesFlow(name);
     const { status } = await system.migration(name);
-    source = node(status?.sourceNode);
-    target = node(status?.targetNode);
+    source = system.node(status?.sourceNode);
+    target = system.node(status?.targetNode);
   });
 
   async function succeeds(): Promise<void> {
@@ -63,7 +43,7 @@ describe('while bytes flow', () => {
     ["the target's agent", () => target.agent.restart()],
     [
       'both agents and the controller',
-      () => Promise.all([source.agent, target.agent, controller()].map((process) => process.restart())),
+      () => Promise.all([source.agent, target.agent, system.controller].map((process) => process.restart())),
     ],
     ["the target's localnode", () => target.localnode.restart()],
     ["the source's localnode", () => source.localnode.restart()],
@@ -99,12 +79,12 @@ describe('while bytes flow', () => {
   });
 
   test('the controller is killed: the guest moves without it, and it notes that when it is back', async () => {
-    await controller().kill();
+    await system.controller.kill();
     await system.speedUp(name);
     await system.until('the target has taken over', async () =>
       (await system.migration(name)).status?.target?.verdict === 'TookOver' ? true : undefined,
     );
-    await controller().restart();
+    await system.controller.restart();
     await succeeds();
   });
 });
@@ -124,7 +104,7 @@ describe('while nothing is to be done', () => {
   });
 
   test('what was wished for while nobody was there is done when agents and controller are back', async () => {
-    const away = [controller(), ...agents()];
+    const away = [system.controller, ...agents()];
     await Promise.all(away.map((process) => process.kill()));
     await system.change('web', { powerState: 'Paused' });
     await system.migrate('later', 'web');
@@ -135,6 +115,6 @@ describe('while nothing is to be done', () => {
   });
 
   function agents() {
-    return [...system.cluster.nodes.keys()].map((key) => node(key).agent);
+    return [...system.cluster.nodes.keys()].map((key) => system.node(key).agent);
   }
 });

@@ -8,6 +8,7 @@ import type { Pod } from '../../src/kube/core-resources.ts';
 import { KubeTransport, loadKubeConfig } from '../../src/kube/transport.ts';
 import { QmpConnection } from '../../src/qmp/connection.ts';
 import { type Cluster, type ClusterOptions, startCluster } from '../cluster/cluster.ts';
+import type { ManagedProcess } from '../cluster/managed-process.ts';
 import { until } from '../cluster/waiting.ts';
 import { HeartbeatRecorder } from '../guest/heartbeat-recorder.ts';
 import { guestRom, type MetalGuestOptions } from '../guest/metal/rom.ts';
@@ -37,6 +38,19 @@ export class System implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#disposals.disposeAsync();
     await this.cluster[Symbol.asyncDispose]();
+  }
+
+  /** A node with its agent. */
+  node(name: string | undefined) {
+    const found = this.cluster.nodes.get(name ?? '');
+    if (found?.agent === undefined) throw new Error(`no agent runs on ${name}`);
+    return { ...found, agent: found.agent };
+  }
+
+  get controller(): ManagedProcess {
+    const { controller } = this.cluster;
+    if (controller === undefined) throw new Error('no controller runs');
+    return controller;
   }
 
   /** Applies a bare-metal VM, waits until its guest runs (or stands, if it is born paused), and records its console from its first byte on. */
