@@ -20,7 +20,6 @@ const qemu: Need[] = [{ program: 'qemu-system-x86_64', package: 'qemu-system-x86
 const network: Need[] = [
   { program: 'ip', package: 'iproute2' },
   { program: 'nsenter', package: 'util-linux' },
-  { program: 'nft', package: 'nftables' },
 ];
 
 /** QEMU, installed by apt when it is missing and the user is root. */

@@ -1,12 +1,13 @@
 /** What lives as long as this process works on one attempt at its target: the publisher, and the ear for the source's agent. */
 import type { VirtualMachineMigration } from '../../api/objects.ts';
+import { Deadline } from '../../kube/deadline.ts';
 import { attemptFiles, attemptStamp } from '../../migration/attempt.ts';
 import type { Cause } from '../../migration/cause.ts';
 import { sourceSide, type TargetVerdict } from '../../migration/evidence.ts';
 import type { AgentContext } from '../context.ts';
 import type { AttemptKeys } from '../credentials/attempt-credentials.ts';
 import type { PingAnswer, VerdictAnswer } from '../handover/messages.ts';
-import { readQemu } from './read-qemu.ts';
+import { type QemuReading, readQemu } from './read-qemu.ts';
 import { SidePublisher } from './side-publisher.ts';
 
 /** What the source's agent has told directly, as it lies in the state directory. */
@@ -14,7 +15,7 @@ export interface Heard {
   resumeTarget: boolean;
 }
 
-/** A QEMU that waits for a guest has nothing else to do. */
+/** A QEMU that waits for a guest has nothing else to do; and an answer that comes too late for the caller is none. */
 const pingMilliseconds = 300;
 
 export class TargetAttempt implements AsyncDisposable {
@@ -63,7 +64,13 @@ export class TargetAttempt implements AsyncDisposable {
   }
 
   async #answerPing(): Promise<PingAnswer> {
-    const reading = await readQemu(this.#context.qemus.get(this.podUID), pingMilliseconds);
+    using deadline = new Deadline([]);
+    const { signal } = deadline.restart(pingMilliseconds, () => new Error('the target QEMU is silent'));
+    // Looking longer, at a monitor of its own thread or for another one, would make the agent itself seem to be away.
+    const silent = new Promise<QemuReading>((resolve) => {
+      signal.addEventListener('abort', () => resolve({ presence: 'unknown', frozen: false }), { once: true });
+    });
+    const reading = await Promise.race([readQemu(this.#context.qemus.get(this.podUID), pingMilliseconds), silent]);
     const verdict = this.publisher.said('verdict');
     return { qemu: stateOf(reading), ...(verdict === undefined ? {} : { verdict }) };
   }
@@ -92,7 +99,7 @@ export class TargetAttempt implements AsyncDisposable {
   }
 }
 
-function stateOf(reading: Awaited<ReturnType<typeof readQemu>>): PingAnswer['qemu'] {
+function stateOf(reading: QemuReading): PingAnswer['qemu'] {
   switch (reading.presence) {
     case 'present':
       return reading.status.status === 'inmigrate' ? 'waiting' : 'other';
