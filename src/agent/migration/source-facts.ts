@@ -11,6 +11,9 @@ import { isEncrypted } from './encryption.ts';
 import { type QemuReading, readQemu } from './read-qemu.ts';
 import type { Issued, SourceScope, Told } from './source-scope.ts';
 
+/** A QEMU that is to give the transfer up was waited for already, if it hangs: the guest stands still meanwhile. */
+const hastyMilliseconds = 200;
+
 export async function gatherSourceFacts(scope: SourceScope) {
   const { context, migration, work } = scope;
   const { podUID, attempt, watch, publisher } = work;
@@ -18,8 +21,6 @@ export async function gatherSourceFacts(scope: SourceScope) {
   const published = sourceSide(status);
   const { uid } = migration.metadata;
   const files = attemptFiles(uid, attempt);
-  const reading = await readQemu(context.qemus.get(podUID), limits.inBandAnswer);
-  if (reading.presence === 'present') watch.update(reading.migration);
   const [issued, cancel, aborted, told, tidied] = await Promise.all([
     context.state.read<Issued>(podUID, files.issued),
     context.state.read<Cause>(podUID, files.cancel),
@@ -27,6 +28,9 @@ export async function gatherSourceFacts(scope: SourceScope) {
     context.state.read<Told>(podUID, files.told),
     context.state.has(podUID, files.tidied),
   ]);
+  const patience = cancel === undefined ? limits.inBandAnswer : hastyMilliseconds;
+  const reading = await readQemu(context.qemus.get(podUID), patience);
+  if (reading.presence === 'present') watch.update(reading.migration);
   const now = Date.now();
   const word = work.heard ?? targetWord(status);
   const moved = ownershipMoved(status);
