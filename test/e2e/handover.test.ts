@@ -20,7 +20,7 @@ afterAll(() => system?.[Symbol.asyncDispose]());
 
 afterEach(async () => {
   // A test that failed in between must not take the others with it.
-  if (!system.cluster.controlPlane.apiServer.running) await system.cluster.startApiServer();
+  if (!system.cluster.controlPlane.apiServer.running) await system.bringBackApiServer();
   await assertOneLife(system, 'web', recorder);
 });
 
@@ -60,7 +60,7 @@ test('the API server is away from the transfer on: the guest is handed over, and
   const milliseconds = await handoverMilliseconds(sides);
   console.info(`without the API server the target ran ${milliseconds.toFixed(1)} ms after the source had completed`);
   expect(milliseconds).toBeLessThanOrEqual(handoverBound);
-  await system.cluster.startApiServer();
+  await system.bringBackApiServer();
   expect(await succeeded('without-api', sides)).toMatchObject({ downtimeMilliseconds: expect.any(Number) });
 });
 
@@ -71,7 +71,7 @@ test('both agents are killed and come back without an API server: they carry on'
   const milliseconds = await handoverMilliseconds(sides);
   console.info(`after a restart of both agents it took ${milliseconds.toFixed(1)} ms`);
   expect(milliseconds).toBeLessThanOrEqual(handoverBound);
-  await system.cluster.startApiServer();
+  await system.bringBackApiServer();
   expect(await succeeded('agents-back', sides)).toMatchObject({ downtimeMilliseconds: expect.any(Number) });
 });
 
@@ -85,7 +85,7 @@ test('both agents are killed at the switchover, without an API server: they hand
   await agentOf(sides.source).kill();
   await Promise.all([agentOf(sides.source), agentOf(sides.target)].map((agent) => agent.restart()));
   await sides.target.told('RESUME');
-  await system.cluster.startApiServer();
+  await system.bringBackApiServer();
   // No downtime: nobody has seen the guest stop.
   await succeeded('agents-late', sides);
 });
@@ -109,7 +109,7 @@ test('neither way is there at the switchover: the guest runs on where it is', as
     const [waited, resumed] = [await sides.source.told('pre-switchover'), await sides.source.told('RESUME')];
     console.info(`with no way left the guest ran on ${(resumed - waited).toFixed(1)} ms after it had stopped`);
     expect(resumed - waited).toBeLessThanOrEqual(handoverBound);
-    await system.cluster.startApiServer();
+    await system.bringBackApiServer();
   }
   const { status } = await system.finished('no-way');
   expect(status, status?.message).toMatchObject({ phase: 'Failed', reason: 'HandoverPathLost' });

@@ -1,8 +1,10 @@
-/** What holds after every migration of a VM that was not lost, however it ended. */
+/** What holds after every migration: the VM has lived on, or its memory was lost and it has begun another life. */
 import { expect } from 'vitest';
-import { assertUnbroken, readHeartbeats } from '../guest/heartbeat.ts';
+import { assertNeverBothRunning, assertUnbroken, readHeartbeats } from '../guest/heartbeat.ts';
 import type { HeartbeatRecorder } from '../guest/heartbeat-recorder.ts';
+import { assertOneAfterAnother } from './consoles.ts';
 import { podsRemembered, qemusBelow } from './leftovers.ts';
+import type { TwoSides } from './qemu-watch.ts';
 import type { System } from './system.ts';
 
 /** One pod, one QEMU, and one unbroken life that goes on. */
@@ -16,6 +18,27 @@ export async function assertOneLife(
   expect(await qemusBelow(system.cluster.directory)).toBe(1);
   await recorder.waitFor(/(?:T[0-9A-F]{8}\n[^T]*){2}/, AbortSignal.timeout(30_000));
   assertUnbroken(readHeartbeats(recorder.output));
+}
+
+/** The VM runs in a pod that is neither side's of its move, from its beginning, and after both of them. */
+export async function assertAnotherLife(
+  system: System,
+  virtualMachineName: string,
+  recorder: HeartbeatRecorder,
+  { source, target }: TwoSides,
+): Promise<void> {
+  const owner = await system.until(`vm/${virtualMachineName} runs in another pod`, async () => {
+    const { phase, placement } = (await system.virtualMachine(virtualMachineName)).status ?? {};
+    const isNew = ![source, target].some(({ pod }) => pod.metadata.uid === placement?.podUID);
+    return phase === 'Running' && isNew ? placement?.podUID : undefined;
+  });
+  await onlyTheOwnerIsLeft(system, owner);
+  expect(await qemusBelow(system.cluster.directory)).toBe(1);
+  await recorder.waitFor(/T[0-9A-F]{8}/, AbortSignal.timeout(30_000));
+  assertOneAfterAnother(recorder.output);
+  const ofTheMove = [source, target].map(({ pod }) => pod.metadata.name);
+  assertNeverBothRunning(recorder.output.filter(({ side }) => ofTheMove.includes(side)));
+  expect(readHeartbeats(recorder.output.filter(({ side }) => !ofTheMove.includes(side))).first).toBe(1);
 }
 
 async function onlyTheOwnerIsLeft(system: System, owner: string | undefined): Promise<void> {

@@ -53,6 +53,12 @@ export class System implements AsyncDisposable {
     return controller;
   }
 
+  /** The API server is back, and with it the controller, which ends when it cannot renew its lease, and is started again. */
+  async bringBackApiServer(): Promise<void> {
+    await this.cluster.startApiServer();
+    await this.controller.restart();
+  }
+
   /** Applies a bare-metal VM, waits until its guest runs (or stands, if it is born paused), and records its console from its first byte on. */
   async startVirtualMachine(
     name: string,
