@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { readHeartbeats } from '../guest/heartbeat.ts';
 import type { HeartbeatRecorder } from '../guest/heartbeat-recorder.ts';
-import { canBeCut, cutOffFromAgents } from './network-cut.ts';
+import { cutOffFromAgents, whyNothingCanBeCut } from './network-cut.ts';
 import { assertOneLife } from './one-life.ts';
 import { moveSlowly, type QemuWatch, type TwoSides } from './qemu-watch.ts';
 import { System } from './system.ts';
@@ -91,7 +91,8 @@ test('both agents are killed at the switchover, without an API server: they hand
 });
 
 test('the agents do not reach each other: the target is told by the API server', async (context) => {
-  if (!canBeCut(system)) return context.skip('NOT TESTED: the nodes have no networks of their own to be cut');
+  const obstacle = await whyNothingCanBeCut(system);
+  if (obstacle !== undefined) return context.skip(obstacle);
   await using sides = await moveSlowly(system, 'by-the-object', 'web');
   await using _cut = await cutOffFromAgents(system, sides.target.pod.spec.nodeName);
   const milliseconds = await handoverMilliseconds(sides);
@@ -101,7 +102,8 @@ test('the agents do not reach each other: the target is told by the API server',
 });
 
 test('neither way is there at the switchover: the guest runs on where it is', async (context) => {
-  if (!canBeCut(system)) return context.skip('NOT TESTED: the nodes have no networks of their own to be cut');
+  const obstacle = await whyNothingCanBeCut(system);
+  if (obstacle !== undefined) return context.skip(obstacle);
   await using sides = await moveSlowly(system, 'no-way', 'web');
   {
     await using _cut = await cutOffFromAgents(system, sides.target.pod.spec.nodeName);

@@ -8,9 +8,14 @@ const handoverPort = 9443;
 /** Debian's users other than root lack the sbin folders on their PATH. */
 const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
 
-/** Whether the nodes have networks of their own; on loopback addresses nothing can be cut. */
-export function canBeCut(system: System): boolean {
-  return [...system.cluster.nodes.values()].every(({ netns }) => netns !== undefined);
+/** Why nothing can be cut here, in one line; undefined where it can: that needs network namespaces and nftables. */
+export async function whyNothingCanBeCut({ cluster }: System): Promise<string | undefined> {
+  for (const { name, netns } of cluster.nodes.values()) {
+    if (netns === undefined) return `NOT TESTED: ${name} has no network of its own that could be cut`;
+    const failure = await nft(netns, 'list tables').catch(String);
+    if (failure !== undefined) return `NOT TESTED: the network of ${name} cannot be cut: ${failure}`;
+  }
+  return undefined;
 }
 
 /**

@@ -53,12 +53,18 @@ export class System implements AsyncDisposable {
     return controller;
   }
 
-  /** The API server is back, and with it the controller, which ends when it cannot renew its lease, and is started again. */
+  /**
+   * The API server is back, and with it the controller, which ends when it cannot renew its lease, and is started again. So are
+   * Kubernetes' own programs, which look for an API server that was away several times only once in a minute.
+   */
   async bringBackApiServer(): Promise<void> {
+    const { controlPlane } = this.cluster;
     await this.cluster.startApiServer();
     // One that has not noticed yet gives its lease back, so that the next need not wait for it.
     await this.controller.kill('SIGTERM');
-    await this.controller.restart();
+    await Promise.all(
+      [this.controller, controlPlane.scheduler, controlPlane.controllerManager].map((process) => process.restart()),
+    );
   }
 
   /** Applies a bare-metal VM, waits until its guest runs (or stands, if it is born paused), and records its console from its first byte on. */
