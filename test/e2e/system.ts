@@ -164,7 +164,8 @@ export class System implements AsyncDisposable {
       const ended = ['Succeeded', 'Failed', 'Cancelled'].includes(migration.status?.phase ?? '');
       if (!ended) return undefined;
       const vm = await this.virtualMachine(migration.spec.virtualMachineName).catch(() => undefined);
-      return vm?.status?.migration?.uid === migration.metadata.uid ? undefined : migration;
+      // Read again: it says more by now than before it let go.
+      return vm?.status?.migration?.uid === migration.metadata.uid ? undefined : await this.migration(name);
     });
   }
 
