@@ -66,8 +66,11 @@ test('a target that may run the guest is not deleted: its source has decided, or
   wherever(controller, 'deletePod', (given, { pod }) => {
     const [source, target] = words(given);
     const isTarget = given.targetPod.exists && given.targetPod.uid === pod.uid;
+    // When that began, the target had spoken or its node had vouched for its end.
+    const { abort, conditions } = given.migration.status ?? {};
+    const isDown = abort?.sourceGone === true && conditions?.some(({ type }) => type === 'TargetCleaned') === true;
     const settled = ['Aborted', 'Resumed', 'Gone'].includes(source ?? '') || ['Refused', 'Gone'].includes(target ?? '');
-    return isTarget && (settled || given.migration.status?.plan === undefined);
+    return isTarget && (settled || isDown || given.migration.status?.plan === undefined);
   });
 });
 

@@ -361,6 +361,7 @@ describe('a target that its node says has ended after the source had told', () =
   test('nobody speaks for the source either, which may have been told directly that the guest never ran', () => {
     const fenced: Given = { ...given, target: { fenced: 'it is off' }, now: 60_000, heard: { source: 0, target: 0 } };
     expect(step(fenced)).toMatchObject({ status: { phase: 'NeedsAttention', reason: 'SourceSilent' }, effects: [] });
-    expect(kinds({ ...fenced, source: ended })).toEqual(['moveOwnership']);
+    // Of two that have ended none is moved to: the VM starts again from where it is placed.
+    expect(kinds({ ...fenced, source: ended })).toEqual(['releasePod']);
   });
 });

@@ -53,9 +53,10 @@ export function sourceEnded(
   cause: Cause = whyTheSourceEnded(facts, report),
 ): Decision {
   const { virtualMachine: vm, sourcePod, migration, now } = facts;
+  const wasSettled = isSettledAsDown(report);
   report.abort(cause, { sourceGone: true });
   const message = `${cause.message} vm/${migration.spec.virtualMachineName} is down; its restartPolicy (${vm?.spec.restartPolicy}) says whether it is started again.`;
-  if (targetMaySpeak(facts, report)) {
+  if (!wasSettled && targetMaySpeak(facts, report)) {
     const { targetNode } = report.current;
     const what = `${message} Nobody speaks for ${targetNode}, so that it is not known whether the guest had been handed over and runs there.`;
     return (
@@ -80,7 +81,6 @@ export function sourceEnded(
 function targetMaySpeak({ targetPod, agents, now }: ControllerFacts, report: Report): boolean {
   const { current } = report;
   if (current.plan === undefined || sourceWord(current) === 'Gone' || targetWord(current) !== undefined) return false;
-  if (cleaningHasBegun(report)) return false;
   return !isGone(targetPod) || !neverSpeaks(targetPod, agents.target, report.phaseEnteredAt(), now);
 }
 

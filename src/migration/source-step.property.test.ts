@@ -74,11 +74,14 @@ const source = { anyFacts, step: sourceStep };
 
 const present = ({ qemu }: SourceFacts) => (qemu.presence === 'present' ? qemu : undefined);
 
-test('QEMU is ended only when ownership has moved and it says itself, of this attempt, that it has sent everything', () => {
+test('QEMU is ended only when ownership has moved and it has sent everything, or when a post-copy has lost its target', () => {
   wherever(source, 'endQemu', (given, { because }) => {
     const qemu = present(given);
     const hasSent = qemu?.stamped && qemu.migration === 'completed' && qemu.runState === 'postmigrate';
-    return given.journal.told && given.ownershipMoved === because && hasSent === true;
+    const isHalf =
+      qemu?.migration.startsWith('postcopy-') && ['Gone', 'Refused', 'Lost'].includes(given.targetWord ?? '');
+    const rests = because === given.ownershipMoved || (because === given.targetWord && isHalf);
+    return given.journal.told && rests === true && (hasSent || isHalf) === true;
   });
 });
 
@@ -86,8 +89,8 @@ test('the target is told only of what QEMU has completed or handed over, and nev
   wherever(source, 'recordTold', (given) => {
     const qemu = present(given);
     const hasSent = qemu?.migration === 'completed' && qemu.runState === 'postmigrate';
-    const isSpread = qemu?.migration === 'postcopy-active' && qemu.runState !== 'running';
-    return given.journal.aborted === undefined && qemu?.stamped === true && (hasSent || isSpread);
+    const isSpread = qemu?.migration.startsWith('postcopy-') && qemu.runState !== 'running';
+    return given.journal.aborted === undefined && qemu?.stamped === true && (hasSent || isSpread === true);
   });
   wherever(source, 'handOver', ({ journal }) => journal.aborted === undefined || journal.told);
 });

@@ -31,8 +31,8 @@ const anyFacts = facts<TargetFacts>({
   }),
   // The state directory refuses the second of two notes.
   journal: fc.oneof(
-    fc.constantFrom({ continued: false }, { continued: true }),
-    fc.oneof(cause, fc.constant(true as const)).map((refused) => ({ continued: false, refused })),
+    fc.record({ continued: fc.boolean(), tidied: fc.boolean() }),
+    fc.oneof(cause, fc.constant(true as const)).map((refused) => ({ continued: false, tidied: false, refused })),
   ),
   qemu: fc.oneof(
     fc.record({ presence: fc.constantFrom('notYet' as const, 'unknown' as const, 'gone' as const) }),

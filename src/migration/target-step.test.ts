@@ -32,7 +32,7 @@ function step({ qemu, journal, published, addressKnown = true, sourceWord, sourc
     ...(addressKnown ? { address: '10.0.0.2' } : {}),
     ...given,
     published: { endpoint: false, ...published },
-    journal: { continued: false, ...journal },
+    journal: { continued: false, tidied: true, ...journal },
     qemu: { ...present, ...qemu } as TargetQemu,
   });
 }
@@ -100,7 +100,7 @@ describe('taking over', () => {
 
   test('a complete QEMU is asked again soon: the guest stands still', () => {
     const given: Given = { sourceWord: 'Completed', qemu: { runState: 'inmigrate', migration: 'active' } };
-    expect(step(given)).toEqual({ effects: [], lookAgainAfter: 2 });
+    expect(step(given)).toEqual({ effects: [], lookAgainAfter: 1 });
   });
 
   test('also a QEMU that is too busy to answer', () => {
@@ -185,6 +185,24 @@ describe('after the note to continue', () => {
         ...(verdict === undefined ? {} : { verdict }),
       },
     ]);
+  });
+});
+
+describe('what the attempt has made in QEMU', () => {
+  const runs: Given = {
+    sourceWord: 'Completed',
+    journal: { continued: true, tidied: false },
+    qemu: { ...complete, runState: 'running' },
+  };
+
+  test('is removed once the word is out', () => {
+    expect(kinds(runs)).toEqual(['publishVerdict', 'removeTraces']);
+  });
+
+  test('also by an agent that comes back after the word', () => {
+    const said: Given = { ...runs, published: { verdict: 'TookOver' } };
+    expect(kinds(said)).toEqual(['removeTraces']);
+    expect(kinds({ ...said, journal: { continued: true, tidied: true } })).toEqual([]);
   });
 });
 
