@@ -15,7 +15,7 @@ describe('a guest that moved once', () => {
   test('is one unbroken life, with the line that was cut in two', () => {
     const report = readHeartbeats(output);
     expect(report).toMatchObject({ beats: 4, first: 1, last: 4, faults: [], errors: 0, passes: 2, rewrittenPages: 16 });
-    expect(report.moves).toEqual([{ from: 'a', to: 'b', gapMilliseconds: 19 }]);
+    expect(report.moves).toEqual([{ from: 'a', to: 'b', gapMilliseconds: 19, atMilliseconds: 20 }]);
     expect(report.longestGapMilliseconds).toBe(19);
     expect(() => assertUnbroken(report)).not.toThrow();
     expect(() => assertNeverBothRunning(output)).not.toThrow();
