@@ -64,13 +64,14 @@ export interface TwoSides extends AsyncDisposable {
   readonly target: QemuWatch;
 }
 
-/** Both QEMUs of a migration whose target pod is placed. */
+/** Both QEMUs of a migration whose target pod is placed; from now on also the guest is heard wherever it runs. */
 export async function watchSides(system: System, migrationName: string): Promise<TwoSides> {
-  const { status } = await system.migration(migrationName);
+  const { spec, status } = await system.migration(migrationName);
   const [source, target] = await Promise.all(
     [status?.sourcePod?.uid, status?.targetPod?.uid].map(async (uid) => {
       const pod = (await system.pods()).find(({ metadata }) => metadata.uid === uid);
       if (pod === undefined) throw new Error(`vmm/${migrationName} has no pod ${uid}`);
+      await system.listensTo(spec.virtualMachineName, pod.metadata.name ?? '');
       return await QemuWatch.of(system, pod);
     }),
   );

@@ -23,6 +23,7 @@ export class System implements AsyncDisposable {
   readonly cluster: Cluster;
   readonly client: KubeClient;
   readonly #disposals = new AsyncDisposableStack();
+  readonly #recorders = new Map<string, HeartbeatRecorder>();
 
   private constructor(cluster: Cluster) {
     this.cluster = cluster;
@@ -76,6 +77,7 @@ export class System implements AsyncDisposable {
     const hostPath = await guestRom({ totalMiB: 16, ...guest });
     const recorder = this.#disposals.use(new HeartbeatRecorder());
     this.#disposals.use(followConsoles(this.cluster, this.client, recorder, name));
+    this.#recorders.set(name, recorder);
     const born = spec.powerState ?? 'Running';
     const beating = born === 'Running' && recorder.waitFor(/T[0-9A-F]{8}/, AbortSignal.timeout(patience));
     await apply(this.cluster, {
@@ -87,6 +89,11 @@ export class System implements AsyncDisposable {
     await beating;
     await this.reached(name, born);
     return recorder;
+  }
+
+  /** Waits until nothing that the guest prints in this pod can be missed. */
+  async listensTo(virtualMachineName: string, podName: string): Promise<void> {
+    await this.#recorders.get(virtualMachineName)?.connected(podName, AbortSignal.timeout(patience));
   }
 
   /** Changes the spec of a VM as `kubectl patch` does. */
