@@ -1,69 +1,17 @@
 import { describe, expect, test } from 'vitest';
 import type { Cause } from './cause.ts';
-import { heardDirectly, type OwnershipMoved, ownershipMoved, type TargetVerdict } from './evidence.ts';
-import { type SourceFacts, type SourceQemu, sourceStep } from './source-step.ts';
-
-const limits = { maxDowntimeMilliseconds: 300, maxBandwidthBytesPerSecond: 0 };
-const plan = { host: '10.0.0.2', port: 4444 };
-const cancelled: Cause = { reason: 'Cancelled', message: 'spec.cancel was set.' };
-
-type Present = Extract<SourceQemu, { presence: 'present' }>;
-
-/** A running guest that nobody has begun to move. */
-interface Given
-  extends Partial<Omit<SourceFacts, 'qemu' | 'journal' | 'published' | 'clock' | 'targetWord' | 'ownershipMoved'>> {
-  qemu?: Partial<Present> | Exclude<SourceQemu, Present>;
-  clock?: Partial<SourceFacts['clock']>;
-  targetWord?: TargetVerdict;
-  moved?: boolean;
-  journal?: Partial<SourceFacts['journal']>;
-  published?: Partial<SourceFacts['published']>;
-}
-
-const moved = ownershipMoved({
-  owner: { podUID: 'target-pod', generation: 2 },
-  targetPod: { name: 'web-m', uid: 'target-pod' },
-}) as OwnershipMoved;
-
-function step({ qemu, journal, published, clock, targetWord, moved: hasMoved = false, ...given }: Given) {
-  const present: Present = { presence: 'present', runState: 'running', migration: 'none', stamped: false, limits };
-  return sourceStep({
-    now: 1_000,
-    limits,
-    encrypted: false,
-    handoverPath: { api: true, direct: 'waiting' },
-    ...given,
-    ...(targetWord === undefined ? {} : { targetWord: heardDirectly(targetWord) }),
-    ...(hasMoved ? { ownershipMoved: moved } : {}),
-    clock: { watchedSince: 0, apiSince: 0, handshakeDone: false, timeoutMilliseconds: 60_000, ...clock },
-    published: { preflight: true, downtime: false, ...published },
-    journal: { told: false, tidied: false, ...journal },
-    qemu: { ...present, ...qemu } as SourceQemu,
-  });
-}
-
-const kinds = (given: Given) => step(given).effects.map(({ kind }) => kind);
-
-const issued = { at: 0, resumeTarget: true };
-/** `migrate` has been issued, and QEMU says so. */
-function moving(migration: string, runState: string, given: Given = {}): Given {
-  return {
-    plan,
-    ...given,
-    journal: { issued, ...given.journal },
-    qemu: { migration, runState, stamped: true, ...given.qemu } as Partial<Present>,
-  };
-}
-
-/** Noted, and not yet published. */
-const noted = (given: Given = {}): Given => moving('completed', 'postmigrate', { ...given, journal: { told: true } });
-
-const told = (given: Given = {}): Given =>
-  moving('completed', 'postmigrate', {
-    ...given,
-    journal: { told: true, ...given.journal },
-    published: { verdict: 'Completed', ...given.published },
-  });
+import {
+  cancelled,
+  type Given,
+  issued,
+  kinds,
+  limits,
+  moving,
+  type Present,
+  plan,
+  step,
+  tells,
+} from './source-examples.testing.ts';
 
 describe('before migrate', () => {
   test.each<{ scenario: string; given: Given; does: string[] }>([
@@ -214,9 +162,6 @@ describe('at the switchover', () => {
   });
 });
 
-/** Noted before it is said, and said on both ways. */
-const tells = ['recordTold', 'handOver', 'publishVerdict'];
-
 describe('the end of an attempt', () => {
   test('completed and postmigrate: noted, then told', () => {
     expect(step(moving('completed', 'postmigrate'))).toEqual({
@@ -285,95 +230,6 @@ describe('the end of an attempt', () => {
   });
 });
 
-describe('after it has told', () => {
-  test.each<{ scenario: string; given: Given; does: string[] }>([
-    { scenario: 'it says so until the target answers', given: told(), does: ['handOver'] },
-    {
-      scenario: 'it says so on both ways, until each has carried it',
-      given: noted(),
-      does: ['handOver', 'publishVerdict'],
-    },
-    { scenario: 'a cancel changes nothing', given: told({ abort: cancelled }), does: ['handOver'] },
-    {
-      scenario: 'the target answered before the API server did: that is still told',
-      given: noted({ targetWord: 'Gone' }),
-      does: ['publishVerdict'],
-    },
-    {
-      scenario: 'the target runs: not ended before ownership has moved',
-      given: told({ targetWord: 'TookOver' }),
-      does: [],
-    },
-    {
-      scenario: 'the target runs: the pause is told first',
-      given: told({ targetWord: 'TookOver', moved: true, downtimeMilliseconds: 7 }),
-      does: ['publishDowntime'],
-    },
-    {
-      scenario: 'ownership has moved: it is ended',
-      given: told({ targetWord: 'TookOver', moved: true }),
-      does: ['endQemu'],
-    },
-    {
-      scenario: 'ownership has moved, but the guest does not stand in postmigrate: it is not ended',
-      given: told({ targetWord: 'TookOver', moved: true, qemu: { runState: 'running' } }),
-      does: [],
-    },
-    {
-      scenario: 'the target was lost after it may have run: it stays stopped',
-      given: told({ targetWord: 'Lost' }),
-      does: [],
-    },
-    {
-      scenario: 'the target was lost and ownership has moved: it is ended',
-      given: told({ targetWord: 'Lost', moved: true }),
-      does: ['endQemu'],
-    },
-    {
-      scenario: 'the target is gone and never ran: it is continued',
-      given: told({ targetWord: 'Gone' }),
-      does: ['continueGuest'],
-    },
-    {
-      scenario: 'the target refused: it is continued',
-      given: told({ targetWord: 'Refused' }),
-      does: ['continueGuest'],
-    },
-    {
-      scenario: 'it runs again: that is told',
-      given: told({ targetWord: 'Gone', qemu: { runState: 'running' } }),
-      does: ['removeTraces', 'publishVerdict'],
-    },
-    {
-      scenario: 'a guest that stood still before is not continued',
-      given: told({ targetWord: 'Gone', journal: { issued: { at: 0, resumeTarget: false } } }),
-      does: ['removeTraces', 'publishVerdict'],
-    },
-    {
-      scenario: 'it runs again, and has been told: that was the last word',
-      given: told({ targetWord: 'Gone', qemu: { runState: 'running' }, published: { verdict: 'Resumed' } }),
-      does: [],
-    },
-    {
-      scenario: 'both are gone: the controller settles it',
-      given: told({ targetWord: 'Gone', qemu: { presence: 'gone' } }),
-      does: [],
-    },
-  ])('$scenario', ({ given, does }) => {
-    expect(kinds(given)).toEqual(does);
-  });
-
-  test('it runs again, and ownership moved before it could say so: it says so', () => {
-    const given = told({ targetWord: 'Gone', moved: true, qemu: { runState: 'running' } });
-    expect(step(given).effects).toMatchObject([{ kind: 'publishVerdict', verdict: 'Resumed' }]);
-  });
-
-  test('an agent that ended between note and word tells, also when its QEMU is gone since', () => {
-    const given: Given = { plan, journal: { issued, told: true }, qemu: { presence: 'gone' } };
-    expect(kinds(given)).toEqual(['handOver', 'publishVerdict']);
-  });
-});
-
 describe('on the edge', () => {
   // The sticky word of an earlier attempt, read as this one's: a false Aborted, which is safe, and rare.
   test.fails('an earlier failure is not taken for this attempt’s when the agent ended between the stamp and migrate', () => {
@@ -392,144 +248,5 @@ describe('on the edge', () => {
 
   test('nothing was issued: a cancel does not wait for a QEMU that does not answer', () => {
     expect(kinds({ abort: cancelled, qemu: { presence: 'unknown', frozen: false } })).toEqual(['recordAborted']);
-  });
-});
-
-describe('an encrypted transfer', () => {
-  const encrypted = (direct: SourceFacts['handoverPath']['direct'], given: Given = {}): Given => ({
-    plan,
-    encrypted: true,
-    ...given,
-    handoverPath: { api: true, ...(direct === undefined ? {} : { direct }) },
-  });
-  const silent = "The target's agent does not answer the source's agent directly.";
-
-  test('begins when the target has just said that it waits', () => {
-    expect(kinds(encrypted('waiting'))).toEqual(['issueMigrate']);
-  });
-
-  test.each<{ direct: SourceFacts['handoverPath']['direct']; reason: string; message: string }>([
-    { direct: undefined, reason: 'HandoverPathLost', message: silent },
-    { direct: 'silent', reason: 'TargetNotReady', message: "The target's agent says that its QEMU is silent." },
-    { direct: 'absent', reason: 'TargetNotReady', message: "The target's agent says that its QEMU is absent." },
-    { direct: 'other', reason: 'TargetNotReady', message: "The target's agent says that its QEMU is other." },
-  ])('does not begin while the target is $direct, and says once what it waits for', ({ direct, reason, message }) => {
-    expect(step(encrypted(direct))).toEqual({
-      effects: [{ kind: 'publishWaiting', cause: { reason, message } }],
-      lookAgainAfter: 100,
-    });
-    expect(step(encrypted(direct, { published: { waiting: message } }))).toEqual({ effects: [], lookAgainAfter: 100 });
-  });
-
-  test('a cancel does not wait for the target', () => {
-    expect(kinds(encrypted(undefined, { abort: cancelled }))).toEqual(['recordAborted']);
-  });
-
-  test('is not issued again by an agent that comes back, before the target has said that it waits', () => {
-    const cameBack: Given = { journal: { issued }, qemu: { stamped: false } };
-    expect(kinds(encrypted('waiting', cameBack))).toEqual(['issueMigrate']);
-    expect(kinds(encrypted('silent', cameBack))).not.toContain('issueMigrate');
-  });
-
-  test('an agent that came back says what it waits for, too', () => {
-    expect(kinds(encrypted(undefined, { journal: { issued }, qemu: { stamped: false } }))).toEqual(['publishWaiting']);
-  });
-
-  test.each(['Gone', 'Refused'] as const)('nothing is sent to a target that has said %s', (targetWord) => {
-    expect(kinds(encrypted('absent', { targetWord }))).toEqual(['recordAborted']);
-    expect(kinds({ plan, targetWord })).toEqual(['recordAborted']);
-  });
-});
-
-describe('a QEMU that does not answer', () => {
-  const silent = (frozen: boolean, given: Given = {}): Given => ({
-    plan,
-    encrypted: true,
-    ...given,
-    journal: { issued, ...given.journal },
-    qemu: { presence: 'unknown', frozen },
-  });
-
-  test('frozen in the handshake: the guest stands still for it, so it is given up at once', () => {
-    expect(step(silent(true)).effects).toMatchObject([
-      { kind: 'recordCancel', cause: { reason: 'TargetNotAnswering' } },
-    ]);
-  });
-
-  test('the stream is cut past the main loop, and the target is asked to end, until QEMU answers', () => {
-    const cause: Cause = { reason: 'TargetNotAnswering', message: 'It stayed silent.' };
-    expect(step(silent(true, { journal: { cancel: cause } }))).toEqual({
-      effects: [{ kind: 'cutStream' }, { kind: 'askTargetToRefuse', cause }],
-      lookAgainAfter: 200,
-    });
-    expect(kinds(moving('failed', 'running', { journal: { cancel: cause } }))).toEqual(['recordAborted']);
-  });
-
-  test.each<{ scenario: string; given: Given }>([
-    { scenario: 'a process that is stopped as a whole is waited for', given: silent(false) },
-    {
-      scenario: 'one that is stopped as a whole cannot be cut',
-      given: silent(false, { journal: { cancel: cancelled } }),
-    },
-    {
-      scenario: 'one that hangs later than in the handshake is waited for',
-      given: silent(true, { clock: { handshakeDone: true } }),
-    },
-  ])('$scenario', ({ given }) => {
-    expect(step(given)).toEqual({ effects: [], lookAgainAfter: 200 });
-  });
-
-  test('after the target was told, nothing is cut or cancelled', () => {
-    expect(kinds(silent(true, { journal: { told: true }, published: { verdict: 'Completed' } }))).toEqual(['handOver']);
-  });
-
-  test('a wish to cancel is noted, so that it can be carried out', () => {
-    const hangs = { clock: { handshakeDone: true } };
-    expect(kinds(silent(true, { ...hangs, abort: cancelled }))).toEqual(['recordCancel']);
-    expect(kinds(silent(false, { ...hangs, abort: cancelled }))).toEqual(['recordCancel']);
-    expect(kinds(silent(true, { ...hangs, targetWord: 'Gone' }))).toEqual(['recordCancel']);
-  });
-
-  test('without encryption a QEMU that is slow in setup is not given up', () => {
-    expect(kinds(silent(true, { encrypted: false }))).toEqual([]);
-  });
-});
-
-describe('post-copy', () => {
-  test('the target is told when it is fit to run and the source has stopped', () => {
-    expect(kinds(moving('postcopy-active', 'finish-migrate'))).toEqual(tells);
-    expect(kinds(moving('postcopy-active', 'running'))).toEqual([]);
-  });
-
-  const wished = { abort: cancelled, journal: { cancel: cancelled } };
-
-  test('postcopy-device: neither cancelled nor told', () => {
-    expect(step(moving('postcopy-device', 'finish-migrate', wished))).toEqual({ effects: [], lookAgainAfter: 100 });
-  });
-
-  test.each(['postcopy-paused', 'postcopy-recover'])('%s: not cancelled; the target owns the guest', (migration) => {
-    expect(kinds(moving(migration, 'finish-migrate', wished))).toEqual(tells);
-  });
-
-  test.each<{ scenario: string; given: Given; does: string[] }>([
-    { scenario: 'not ended while the target still needs its memory', given: { moved: true }, does: [] },
-    {
-      scenario: 'ended when the target has ended: a half is no guest',
-      given: { targetWord: 'Gone' },
-      does: ['endQemu'],
-    },
-    { scenario: 'the same when the target refused', given: { targetWord: 'Refused' }, does: ['endQemu'] },
-  ])('$scenario', ({ given, does }) => {
-    const qemu = {
-      presence: 'present',
-      migration: 'postcopy-active',
-      runState: 'finish-migrate',
-      stamped: true,
-    } as const;
-    expect(kinds(told({ ...given, qemu }))).toEqual(does);
-  });
-
-  test('ended when it has completed', () => {
-    expect(kinds(told({ moved: true, targetWord: 'TookOver' }))).toEqual(['endQemu']);
   });
 });
