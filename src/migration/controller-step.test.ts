@@ -332,36 +332,3 @@ describe('after the source has completed', () => {
     });
   });
 });
-
-describe('a target that its node says has ended after the source had told', () => {
-  const timeline = [{ phase: 'SwitchingOver', at: at(0) }];
-  const given: Given = { status: { ...said('Completed'), phase: 'SwitchingOver', timeline }, target: ended };
-
-  test('its agent may still say that the guest never ran', () => {
-    expect(step({ ...given, now: limits.agentSpeaks - 1 })).toMatchObject({
-      status: { phase: 'SwitchingOver' },
-      effects: [],
-    });
-  });
-
-  test('its agent never speaks: it is taken for lost, and the VM starts again from its disks', () => {
-    expect(kinds({ ...given, now: limits.agentSpeaks })).toEqual(['moveOwnership']);
-  });
-
-  test('its agent was away, and has had no time to speak', () => {
-    expect(kinds({ ...given, now: limits.agentSpeaks, heard: { target: limits.agentSpeaks - 1 } })).toEqual([]);
-  });
-
-  test('its node was fenced: nobody will speak', () => {
-    expect(kinds({ ...given, target: { fenced: 'it is off' }, now: 1, heard: { target: 'never' } })).toEqual([
-      'moveOwnership',
-    ]);
-  });
-
-  test('nobody speaks for the source either, which may have been told directly that the guest never ran', () => {
-    const fenced: Given = { ...given, target: { fenced: 'it is off' }, now: 60_000, heard: { source: 0, target: 0 } };
-    expect(step(fenced)).toMatchObject({ status: { phase: 'NeedsAttention', reason: 'SourceSilent' }, effects: [] });
-    // Of two that have ended none is moved to: the VM starts again from where it is placed.
-    expect(kinds({ ...fenced, source: ended })).toEqual(['releasePod']);
-  });
-});
