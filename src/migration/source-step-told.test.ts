@@ -6,6 +6,7 @@ import {
   kinds,
   moving,
   noted,
+  type Present,
   plan,
   step,
   tells,
@@ -93,6 +94,40 @@ describe('after it has told', () => {
   test('it runs again, and ownership moved before it could say so: it says so', () => {
     const given = told({ targetWord: 'Gone', moved: true, qemu: { runState: 'running' } });
     expect(step(given).effects).toMatchObject([{ kind: 'publishVerdict', verdict: 'Resumed' }]);
+    const published = { verdict: 'Resumed' as const };
+    expect(kinds({ ...given, published })).toEqual([]);
+  });
+
+  // To be mended: it says so first, and leaves them to whoever comes after the end.
+  test.fails('and what the attempt has made in it is removed before', () => {
+    const given = told({ targetWord: 'Refused', moved: true, qemu: { runState: 'running' } });
+    expect(kinds(given)).toEqual(['removeTraces', 'publishVerdict']);
+  });
+
+  test.each<{ scenario: string; given: Given; does: string[] }>([
+    { scenario: 'it stands still, and is not continued', given: { targetWord: 'Gone' }, does: ['endQemu'] },
+    {
+      scenario: 'it stands still as it did before, and is not kept',
+      given: { targetWord: 'Refused', journal: { issued: { at: 0, resumeTarget: false } } },
+      does: ['endQemu'],
+    },
+    {
+      scenario: 'it runs, for whatever reason',
+      given: { targetWord: 'Lost', qemu: { runState: 'running' } },
+      does: [],
+    },
+    {
+      scenario: 'it runs, and it is not known whether the target ever ran',
+      given: { qemu: { runState: 'running' } },
+      does: [],
+    },
+    {
+      scenario: 'its word is of another attempt',
+      given: { targetWord: 'TookOver', qemu: { stamped: false } },
+      does: [],
+    },
+  ])('ownership moved: $scenario', ({ given, does }) => {
+    expect(kinds(told({ moved: true, ...given }))).toEqual(does);
   });
 
   test('an agent that ended between note and word tells, also when its QEMU is gone since', () => {
@@ -137,5 +172,28 @@ describe('post-copy', () => {
 
   test('ended when it has completed', () => {
     expect(kinds(told({ moved: true, targetWord: 'TookOver' }))).toEqual(['endQemu']);
+  });
+
+  test.each<{ scenario: string; given: Given; does: string[] }>([
+    { scenario: 'not before ownership has moved', given: { targetWord: 'Lost' }, does: [] },
+    { scenario: 'when ownership has moved', given: { targetWord: 'Lost', moved: true }, does: ['endQemu'] },
+    { scenario: 'not when the target runs', given: { targetWord: 'TookOver', moved: true }, does: [] },
+  ])('a source whose connection broke is ended when the target was lost: $scenario', ({ given, does }) => {
+    const qemu: Present = {
+      presence: 'present',
+      migration: 'postcopy-paused',
+      runState: 'finish-migrate',
+      stamped: true,
+    };
+    expect(kinds(told({ ...given, qemu }))).toEqual(does);
+  });
+
+  // To be mended: what cannot be undone is done on a word that may be an earlier attempt's.
+  test.fails.each<{ given: Given }>([
+    { given: { targetWord: 'Gone' } },
+    { given: { targetWord: 'Lost', moved: true } },
+  ])('a result without this attempt’s stamp ends nothing ($given.targetWord)', ({ given }) => {
+    const qemu: Present = { presence: 'present', migration: 'postcopy-active', runState: 'paused', stamped: false };
+    expect(kinds(told({ ...given, qemu }))).not.toContain('endQemu');
   });
 });

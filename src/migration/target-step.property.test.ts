@@ -83,8 +83,20 @@ test('QEMU is ended only when it was refused, or when a part of its memory was l
   });
 });
 
-test('it is refused only as long as it was not continued', () => {
-  wherever(target, 'recordRefused', ({ journal }) => !journal.continued);
+test('it is refused only as long as it was not continued; and when it was told, only if it cannot have everything', () => {
+  wherever(target, 'recordRefused', ({ journal, sourceWord, sourceGone: sourceEnded, qemu }) => {
+    const migration = qemu.presence === 'present' ? qemu.migration : 'none';
+    const lacks = migration === 'failed' || (migration === 'postcopy-paused' && sourceEnded !== undefined);
+    return !journal.continued && (sourceWord !== 'Completed' || lacks);
+  });
+});
+
+test('what the attempt has made is removed from a QEMU that took over, once that is said', () => {
+  wherever(target, 'removeTraces', ({ journal, published, qemu }, _, [first]) => {
+    const isSaid =
+      published.verdict !== undefined || (first?.kind === 'publishVerdict' && first.verdict === 'TookOver');
+    return journal.continued && !journal.tidied && qemu.presence === 'present' && isSaid;
+  });
 });
 
 test('what it says for good is what it has noted and sees', () => {
