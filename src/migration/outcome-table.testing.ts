@@ -41,7 +41,7 @@ const meanings: Record<Outcome, { name: string; vm: string; follows: string }> =
     name: 'await target’s word',
     vm: 'down, or still at the source',
     follows:
-      'Had the target run? Its agent says so, or has been back for 30 s without saying it, or the node is fenced: then it counts as *down at target*.',
+      'Had the target run? Its agent says so, or has been back for 30 s without saying it, or the node is fenced: then it counts as *down at target*; or, if the source’s QEMU has ended too, nothing is moved.',
   },
   AwaitSource: {
     name: 'await source',
@@ -53,7 +53,7 @@ const meanings: Record<Outcome, { name: string; vm: string; follows: string }> =
     name: 'await source’s word',
     vm: 'down, or at the target',
     follows:
-      'Had the source told the target? Its agent says so, or the target’s agent does. If nobody speaks for either: `NeedsAttention`.',
+      'Had the source told the target? Its agent says so, or the target’s agent does, which is waited for in any case. If nobody speaks for either: `NeedsAttention`.',
   },
   Move: {
     name: 'move',
@@ -70,7 +70,7 @@ const meanings: Record<Outcome, { name: string; vm: string; follows: string }> =
     name: 'down at source',
     vm: 'down',
     follows:
-      'The newest memory was at the source and is lost. The target is ended. `Failed`, `SourceLost` or `GuestPoweredOff`; `restartPolicy` decides.',
+      'The newest memory was at the source and is lost. The target is ended. `Failed`, `SourceLost` or `GuestPoweredOff`; or `TargetLostAfterHandover`, if both have ended after the handover. `restartPolicy` decides.',
   },
   Contradiction: {
     name: 'contradiction',
