@@ -1,6 +1,5 @@
 /** Gathers what `controllerStep` decides on, from the caches alone. */
 
-import { labels } from '../../api/labels.ts';
 import type { VirtualMachine, VirtualMachineMigration } from '../../api/objects.ts';
 import type { Pod } from '../../kube/core-resources.ts';
 import { targetPodName } from '../../migration/attempt.ts';
