@@ -211,8 +211,7 @@ describe('what the attempt has made in QEMU', () => {
     expect(kinds({ ...said, journal: { continued: true, tidied: true } })).toEqual([]);
   });
 
-  // To be mended: what cannot be removed yet would be tried without a pause, and the pod's other work would wait for it.
-  test.fails('is tried again after a while, when QEMU does not let go of it', () => {
+  test('is tried again after a while, when QEMU does not let go of it', () => {
     expect(step({ ...runs, published: { verdict: 'TookOver' } }).lookAgainAfter).toBeGreaterThan(0);
   });
 

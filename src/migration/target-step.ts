@@ -123,7 +123,8 @@ function afterContinued(facts: TargetFacts): TargetStep {
     return published.verdict === undefined ? { effects: [], lookAgainAfter: 100 } : nothing;
   const contradicted = sourceWord === 'Aborted' || sourceWord === 'Resumed';
   if (contradicted) return qemu.runState === 'running' ? one({ kind: 'stopGuest' }) : nothing;
-  if (published.verdict !== undefined) return journal.tidied ? nothing : one({ kind: 'removeTraces' });
+  if (published.verdict !== undefined)
+    return journal.tidied ? nothing : { effects: [{ kind: 'removeTraces' }], lookAgainAfter: 1_000 };
   if (qemu.migration.startsWith('postcopy-') && sourceGone !== undefined) {
     // Memory that never came is lost with the source.
     return { effects: [{ kind: 'endQemu', now: true }], lookAgainAfter: 100 };
