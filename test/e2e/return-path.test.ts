@@ -34,7 +34,9 @@ test("the target's last message is lost: the source runs on, and the complete ta
   const { status } = await system.finished('last-word');
   expect(status, status?.message).toMatchObject({ phase: 'Failed', reason: 'TransferFailed' });
   expect(status?.message).toContain(`runs on ${source.pod.spec.nodeName}`);
-  expect(status).toMatchObject({ source: { verdict: 'Aborted' }, target: { verdict: 'Refused' } });
+  expect(status?.source?.verdict).toBe('Aborted');
+  // The target pod may be seen gone, and the migration end, before its agent has written what it said.
+  expect(['Refused', undefined]).toContain(status?.target?.verdict);
   expect(source.story).toContain('failed');
   expect(source.story).not.toContain('completed');
   expect(await source.monitor.execute('query-status')).toMatchObject({ status: 'running' });
