@@ -2,6 +2,7 @@
 import { isTerminal } from '../api/phases.ts';
 import { Controller, type ReconcileResult } from '../kube/controller.ts';
 import type { AgentContext } from './context.ts';
+import { isMigrating, podOf } from './pods-here.ts';
 
 const lookAgain: ReconcileResult = { requeueAfterMilliseconds: 10_000 };
 
@@ -11,13 +12,7 @@ const lookAgain: ReconcileResult = { requeueAfterMilliseconds: 10_000 };
  * a migration may ask what has become of it.
  */
 export async function startPodCleanup(context: AgentContext): Promise<AsyncDisposable> {
-  const { pods, outgoing, incoming, qemus, state, podQueue, logger } = context;
-
-  const exists = (podUID: string) => pods.cache.list().some(({ metadata }) => metadata.uid === podUID);
-  const isAskedAbout = (podUID: string) =>
-    [...outgoing.cache.list(), ...incoming.cache.list()].some(
-      ({ status }) => !isTerminal(status?.phase) && [status?.sourcePod?.uid, status?.targetPod?.uid].includes(podUID),
-    );
+  const { pods, incoming, qemus, state, podQueue, logger } = context;
 
   const controller = new Controller({
     name: 'pod-cleanup',
@@ -26,8 +21,8 @@ export async function startPodCleanup(context: AgentContext): Promise<AsyncDispo
   });
 
   async function cleanUp(podUID: string): Promise<ReconcileResult> {
-    if (exists(podUID)) return {};
-    if (isAskedAbout(podUID) || (await qemus.get(podUID).presence()) === 'present') return lookAgain;
+    if (podOf(context, podUID) !== undefined) return {};
+    if (isMigrating(context, podUID) || (await qemus.get(podUID).presence()) === 'present') return lookAgain;
     await qemus.release(podUID);
     await state.remove(podUID);
     return {};

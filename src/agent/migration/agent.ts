@@ -4,6 +4,7 @@ import { isTerminal } from '../../api/phases.ts';
 import { Controller, type ReconcileResult } from '../../kube/controller.ts';
 import type { AgentContext } from '../context.ts';
 import type { AttemptKeys } from '../credentials/attempt-credentials.ts';
+import { podOf } from '../pods-here.ts';
 import { forget, remember } from './remembered.ts';
 import { workOnSource } from './source.ts';
 import { SourceAttempt } from './source-attempt.ts';
@@ -132,8 +133,7 @@ abstract class SideWorker<Work extends SourceAttempt | TargetAttempt> implements
     const { attempt } = status ?? {};
     if (podUID === undefined || attempt === undefined) return undefined;
     const sourceMustEnd = this.#side === 'source' && status?.owner !== undefined;
-    const podExists = () => this.context.pods.cache.list().some(({ metadata }) => metadata.uid === podUID);
-    if (isTerminal(status?.phase) && !(sourceMustEnd && podExists())) return undefined;
+    if (isTerminal(status?.phase) && !(sourceMustEnd && podOf(this.context, podUID) !== undefined)) return undefined;
     return { podUID, attempt, wake: () => this.#controller.enqueue(key) };
   }
 

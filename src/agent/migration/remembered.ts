@@ -6,6 +6,7 @@ import type { VirtualMachineMigration } from '../../api/objects.ts';
 import { isTerminal } from '../../api/phases.ts';
 import { attemptFiles } from '../../migration/attempt.ts';
 import type { AgentContext } from '../context.ts';
+import { isMigrating } from '../pods-here.ts';
 import { tidyUp } from './tidy-up.ts';
 
 interface Attempt {
@@ -55,12 +56,8 @@ export async function forgetEnded(context: AgentContext): Promise<void> {
 /** What another migration has begun to make is not touched; that one has removed all that it found. */
 async function tidyUpEnded(context: AgentContext, migration: VirtualMachineMigration, attempt: Attempt): Promise<void> {
   const { podUID } = attempt;
-  const isUsed = [...context.outgoing.cache.list(), ...context.incoming.cache.list()].some(
-    ({ status }) =>
-      !isTerminal(status?.phase) && (status?.sourcePod?.uid === podUID || status?.targetPod?.uid === podUID),
-  );
   const isTidied = await context.state.has(podUID, attemptFiles(migration.metadata.uid, attempt.attempt).tidied);
-  if (isUsed || isTidied || (await context.qemus.get(podUID).presence()) === 'absent') return;
+  if (isMigrating(context, podUID) || isTidied || (await context.qemus.get(podUID).presence()) === 'absent') return;
   await tidyUp(context, migration, attempt);
 }
 

@@ -7,6 +7,7 @@ import { limits } from '../../migration/limits.ts';
 import { type TargetEffect, type TargetFacts, type TargetQemu, targetStep } from '../../migration/target-step.ts';
 import { capabilitiesFor, parametersFor } from '../../qmp/migration-settings.ts';
 import type { AgentContext } from '../context.ts';
+import { podOf } from '../pods-here.ts';
 import { readPreflight } from '../preflight.ts';
 import { isEncrypted, streamParameters } from './encryption.ts';
 import { endQemu } from './end-qemu.ts';
@@ -144,8 +145,4 @@ export function targetQemu(reading: QemuReading): TargetQemu {
 
 function attemptOf({ metadata }: VirtualMachineMigration, { podUID, attempt }: TargetAttempt) {
   return { podUID, migrationUID: metadata.uid, attempt };
-}
-
-function podOf({ pods }: AgentContext, podUID: string) {
-  return pods.cache.list().find(({ metadata }) => metadata.uid === podUID);
 }

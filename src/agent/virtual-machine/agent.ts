@@ -2,12 +2,12 @@
 
 import { labels } from '../../api/labels.ts';
 import type { VirtualMachine } from '../../api/objects.ts';
-import { isTerminal } from '../../api/phases.ts';
 import { Controller, type ReconcileResult } from '../../kube/controller.ts';
 import { objectKey } from '../../kube/resource.ts';
 import { QmpError } from '../../qmp/errors.ts';
 import type { EventName, QmpEvent } from '../../qmp/events.ts';
 import type { AgentContext } from '../context.ts';
+import { isMigrating } from '../pods-here.ts';
 import { warmPreflight } from '../preflight.ts';
 import type { Qemu } from '../qemu/qemu.ts';
 import { attendGuest, type GuestLook } from './attend-guest.ts';
@@ -68,7 +68,8 @@ export function startVirtualMachineAgent(context: AgentContext): AsyncDisposable
   async function look(key: string, podUID: string): Promise<(GuestLook & { readonly vm: VirtualMachine }) | undefined> {
     const vm = virtualMachines.cache.get(key);
     if (vm === undefined || placedHere(vm, context) !== podUID) return undefined;
-    if (vm.status?.migration !== undefined || isMigrating(podUID, context)) return undefined;
+    // The lock may still be on its way to the cache when its migration is there already.
+    if (vm.status?.migration !== undefined || isMigrating(context, podUID)) return undefined;
     const seconds = vm.spec.terminationGracePeriodSeconds ?? defaultGraceSeconds;
     const guestLook = await attendGuest({
       qemu: qemus.get(podUID),
@@ -115,14 +116,6 @@ export function startVirtualMachineAgent(context: AgentContext): AsyncDisposable
       for (const key of [...attached.keys()]) forget(key);
     },
   };
-}
-
-/** The VM's lock may still be on its way to the cache when its migration is there already. */
-function isMigrating(podUID: string, { outgoing, incoming }: AgentContext): boolean {
-  return [...outgoing.cache.list(), ...incoming.cache.list()].some(
-    ({ status }) =>
-      !isTerminal(status?.phase) && (status?.sourcePod?.uid === podUID || status?.targetPod?.uid === podUID),
-  );
 }
 
 function placedHere(vm: VirtualMachine | undefined, { nodeName }: AgentContext): string | undefined {
