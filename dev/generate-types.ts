@@ -68,7 +68,10 @@ async function generate(file: string): Promise<{ path: string; text: string }> {
 
 const check = process.argv.includes('--check');
 let stale = 0;
-for (const file of (await readdir(crdFolder)).filter((name) => name.endsWith('.yaml'))) {
+const definitions = (await readdir(crdFolder)).filter(
+  (name) => name.endsWith('.yaml') && name !== 'kustomization.yaml',
+);
+for (const file of definitions) {
   const { path, text } = await generate(file);
   const current = await readFile(path, 'utf8').catch(() => '');
   if (current === text) continue;

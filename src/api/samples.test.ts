@@ -9,6 +9,7 @@ const readYaml = (path: string) => parse(readFileSync(new URL(path, deploy), 'ut
 /** The schema of a kind as the API server will enforce it, fields it does not name refused as `kubectl apply` refuses them. */
 function schemaOf(kind: string): object {
   const crd = readdirSync(new URL('crds', deploy))
+    .filter((file) => file !== 'kustomization.yaml')
     .map((file) => readYaml(`crds/${file}`))
     .find(({ spec }) => spec.names.kind === kind);
   return closed(crd.spec.versions[0].schema.openAPIV3Schema) as object;

@@ -164,8 +164,8 @@ function kubectlRunner(kubectlPath: string, env: Record<string, string>): Kubect
 
 /** Applies the resources and manifests and waits until the resources are served. */
 async function deploy(kubectl: Kubectl, request: ApiRequest, signal: AbortSignal): Promise<void> {
-  const folders = ['deploy/crds', 'deploy/manifests'].map((folder) => path.join(checkout, folder));
-  await kubectl(['apply', '--server-side', ...folders.flatMap((folder) => ['-f', folder])]);
+  for (const folder of ['deploy/crds', 'deploy/manifests/access'])
+    await kubectl(['apply', '--server-side', '-k', path.join(checkout, folder)]);
   await until(
     'the custom resources are established',
     30_000,
