@@ -54,6 +54,7 @@ export const migrationStatus = word(
   'failing',
   'failed',
 );
+export type MigrationStatus = TypeOf<typeof migrationStatus>;
 
 const ramStatistics = object(
   {

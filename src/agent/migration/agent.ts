@@ -2,6 +2,8 @@
 import type { VirtualMachineMigration } from '../../api/objects.ts';
 import { isTerminal } from '../../api/phases.ts';
 import { Controller, type ReconcileResult } from '../../kube/controller.ts';
+import type { MigrationStatus } from '../../qmp/commands.ts';
+import type { QmpEvent } from '../../qmp/events.ts';
 import type { AgentContext } from '../context.ts';
 import type { AttemptKeys } from '../credentials/attempt-credentials.ts';
 import { podOf } from '../pods-here.ts';
@@ -35,6 +37,15 @@ interface Attached<Work> {
   readonly work: Work;
   readonly detach: () => Promise<void>;
 }
+
+/**
+ * What a QEMU goes through by itself, and nobody has anything to decide at: the target is continued when its source has told, which
+ * looks again until it is complete. A look at QEMU then would only hold it up, and the guest stands still.
+ */
+const inPassing: { readonly [side in 'source' | 'target']: readonly MigrationStatus[] } = {
+  source: ['device'],
+  target: ['setup', 'active', 'completed'],
+};
 
 /** What both sides have in common: a queue of migrations, and one attempt of each that is being worked on. */
 abstract class SideWorker<Work extends SourceAttempt | TargetAttempt> implements AsyncDisposable {
@@ -109,7 +120,7 @@ abstract class SideWorker<Work extends SourceAttempt | TargetAttempt> implements
     const work = this.open(migration, at);
     const stopEvents = qemu.onEvent((event) => {
       if ('watch' in work) work.watch.observe(event);
-      if (event.name !== 'MIGRATION_PASS') this.#controller.enqueue(key);
+      if (!this.#isInPassing(event)) this.#controller.enqueue(key);
     });
     const stopChanges = qemu.onChange(() => this.#controller.enqueue(key));
     const detach = async () => {
@@ -125,6 +136,11 @@ abstract class SideWorker<Work extends SourceAttempt | TargetAttempt> implements
 
   async #detach(key: string): Promise<void> {
     await this.#attached.get(key)?.detach();
+  }
+
+  #isInPassing(event: QmpEvent): boolean {
+    if (event.name === 'MIGRATION') return inPassing[this.#side].includes(event.data.status);
+    return event.name === 'MIGRATION_PASS' || event.name === 'STOP';
   }
 
   /** The pod this node has to work on, or nothing: not placed yet, or over and cleaned. */

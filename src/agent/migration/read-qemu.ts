@@ -1,6 +1,6 @@
 /** One look at a QEMU: is it there, what does its guest do, what has become of its migration. */
 
-import type { CommandResult } from '../../qmp/commands.ts';
+import type { CommandResult, MigrationStatus } from '../../qmp/commands.ts';
 import { QmpError, QmpTimeout } from '../../qmp/errors.ts';
 import type { Qemu } from '../qemu/qemu.ts';
 
@@ -12,8 +12,12 @@ export type QemuReading =
   | {
       presence: 'present';
       status: CommandResult<'query-status'>;
+      /** Only its status, when that was believed to be what QEMU has told. */
       migration: CommandResult<'query-migrate'>;
     };
+
+/** While a guest stands still, each question costs it a millisecond: what QEMU has told of these need not be asked for. */
+const switchover = new Set<MigrationStatus>(['pre-switchover', 'completed']);
 
 /** Enough for a thread that waits for nothing but the processor. */
 const outOfBandMilliseconds = 250;
@@ -21,11 +25,16 @@ const outOfBandMilliseconds = 250;
 /**
  * Never takes silence for an end: only a process that is not there any more is gone.
  * @param timeoutMilliseconds for each of the two in-band commands.
+ * @param inSwitchover whether the events at `pre-switchover` and `completed` are believed. Both stay true until QEMU tells of another.
  */
-export async function readQemu(qemu: Qemu, timeoutMilliseconds: number): Promise<QemuReading> {
+export async function readQemu(qemu: Qemu, timeoutMilliseconds: number, inSwitchover = false): Promise<QemuReading> {
   try {
     const monitor = await qemu.monitor();
-    const migration = await monitor.execute('query-migrate', {}, { timeoutMilliseconds });
+    const told = inSwitchover ? qemu.toldMigration : undefined;
+    const migration =
+      told !== undefined && switchover.has(told)
+        ? { status: told }
+        : await monitor.execute('query-migrate', {}, { timeoutMilliseconds });
     const status = await monitor.execute('query-status', {}, { timeoutMilliseconds });
     return { presence: 'present', status, migration };
   } catch (error) {

@@ -92,13 +92,13 @@ export class SourceAttempt implements AsyncDisposable {
     }
   }
 
-  /** Tells the target's agent directly, without waiting for its answer. One call at a time; the step says when to try again. */
-  handOver(resumeTarget: boolean): void {
+  /** Tells the target's agent directly; returns when it has answered, or did not. One call at a time; the step says when to try again. */
+  async handOver(resumeTarget: boolean): Promise<void> {
     const client = this.#client;
     if (client === undefined || this.#telling) return;
     const { stoppedAt } = this.watch;
     this.#telling = true;
-    client
+    await client
       .completed({ resumeTarget, ...(stoppedAt === undefined ? {} : { stoppedAt }) })
       .then(
         ({ verdict }) => this.#hear(verdict),

@@ -29,7 +29,7 @@ export async function gatherSourceFacts(scope: SourceScope) {
     context.state.has(podUID, files.tidied),
   ]);
   const patience = cancel === undefined ? limits.inBandAnswer : hastyMilliseconds;
-  const reading = await readQemu(context.qemus.get(podUID), patience);
+  const reading = await readQemu(context.qemus.get(podUID), patience, told === undefined);
   if (reading.presence === 'present') watch.update(reading.migration);
   const now = Date.now();
   const word = work.heard ?? targetWord(status);

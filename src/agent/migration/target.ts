@@ -98,10 +98,12 @@ async function gatherFacts({ context, migration, work }: TargetScope): Promise<T
   const published = targetSide(status);
   const files = attemptFiles(migration.metadata.uid, attempt);
   const heard = await context.state.read<Heard>(podUID, files.heard);
+  const patience = refusalAsked === undefined ? limits.inBandAnswer : hastyMilliseconds;
   const word = sourceWord(status) ?? (heard === undefined ? undefined : heardDirectly('Completed'));
   const gone = sourceGone(status);
   const address = podOf(context, podUID)?.status?.podIP;
   const refused = await context.state.read<Cause | true>(podUID, files.refused);
+  const continued = await context.state.has(podUID, files.continued);
   const verdict = publisher.said('verdict', published?.verdict);
   // Also one that an earlier run of this agent has written: the source's agent may ask again.
   if (verdict !== undefined) work.answer(verdict);
@@ -119,13 +121,11 @@ async function gatherFacts({ context, migration, work }: TargetScope): Promise<T
       ...(verdict === undefined ? {} : { verdict }),
     },
     journal: {
-      continued: await context.state.has(podUID, files.continued),
+      continued,
       tidied: await context.state.has(podUID, files.tidied),
       ...(refused === undefined ? {} : { refused }),
     },
-    qemu: targetQemu(
-      await readQemu(context.qemus.get(podUID), refusalAsked === undefined ? limits.inBandAnswer : hastyMilliseconds),
-    ),
+    qemu: targetQemu(await readQemu(context.qemus.get(podUID), patience, !continued)),
   };
 }
 

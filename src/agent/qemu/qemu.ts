@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import type { MigrationStatus } from '../../qmp/commands.ts';
 import { QmpConnection } from '../../qmp/connection.ts';
 import { QmpBusy, QmpConnectFailed } from '../../qmp/errors.ts';
 import type { QmpEvent } from '../../qmp/events.ts';
@@ -41,6 +42,7 @@ export class Qemu implements AsyncDisposable {
   #wasSeen = false;
   #connection: QmpConnection | undefined;
   #opening: Promise<QmpConnection> | undefined;
+  #toldMigration: MigrationStatus | undefined;
   #features: { readonly of: QmpConnection; readonly answer: Promise<Features> } | undefined;
 
   constructor(podUID: string, options: QemuOptions) {
@@ -78,6 +80,11 @@ export class Qemu implements AsyncDisposable {
       this.#opening = undefined;
     });
     return await unlessAborted(this.#opening, signal);
+  }
+
+  /** The migration's status by the newest event of the open connection, in or out; undefined when it has told of none. */
+  get toldMigration(): MigrationStatus | undefined {
+    return this.#toldMigration;
   }
 
   /**
@@ -192,7 +199,9 @@ export class Qemu implements AsyncDisposable {
       if (!(error instanceof QmpBusy)) throw error;
       return await this.#connect(monitors[1] ?? '');
     });
+    this.#toldMigration = undefined;
     connection.onEvent((event) => {
+      if (event.name === 'MIGRATION') this.#toldMigration = event.data.status;
       for (const handler of this.#eventHandlers) handler(event);
       if (event.name === 'SHUTDOWN' && this.#process !== undefined)
         void seeOut(this.#process, this.#options.logger, this.#ending.signal);
@@ -227,6 +236,7 @@ export class Qemu implements AsyncDisposable {
 
   async #closed(): Promise<void> {
     this.#connection = undefined;
+    this.#toldMigration = undefined;
     this.#changed();
     // An ending QEMU closes its sockets before it gives its memory back.
     for (let looks = 0; looks < 100 && this.#process !== undefined && this.#connection === undefined; looks++) {
