@@ -319,12 +319,17 @@ function afterMove(because: OwnershipMoved, facts: SourceFacts): SourceStep {
   if (downtime !== undefined) return downtime;
   if (qemu.presence === 'unknown') return { effects: [], lookAgainAfter: 500 };
   if (qemu.presence !== 'present') return nothing;
-  if (runsAgain(qemu, facts)) return one({ kind: 'publishVerdict', verdict: 'Resumed', cause: targetLost });
+  if (runsAgain(qemu, facts)) return sayResumed(facts);
   const handedOver = qemu.stamped && qemu.migration === 'completed' && qemu.runState === 'postmigrate';
   if (handedOver) return { effects: [{ kind: 'endQemu', because }], lookAgainAfter: 500 };
   if (!qemu.migration.startsWith('postcopy-')) return nothing;
   // It still holds memory that the target needs, unless that has ended.
-  return facts.targetWord === 'Lost' ? { effects: [{ kind: 'endQemu', because }], lookAgainAfter: 500 } : poll;
+  return facts.targetWord === 'Lost' ? endHalf(because, qemu) : poll;
+}
+
+/** Half a guest, of which the other half is lost. Without this attempt's stamp it is another's, and is needed. */
+function endHalf(because: OwnershipMoved | FinalWord<'Gone' | 'Refused'>, { stamped }: PresentQemu): SourceStep {
+  return stamped ? { effects: [{ kind: 'endQemu', because }], lookAgainAfter: 500 } : poll;
 }
 
 /** The target's agent had said that it never ran the guest, and this one had continued it, before the VM was given away. */
@@ -341,14 +346,19 @@ function tellDowntime({ targetWord, published, downtimeMilliseconds }: SourceFac
 }
 
 /** The target's agent attests that its QEMU never ran the guest and never will, so this copy is the newest. */
-function resumeSource(because: FinalWord<'Gone' | 'Refused'>, qemu: SourceQemu, { journal }: SourceFacts): SourceStep {
+function resumeSource(because: FinalWord<'Gone' | 'Refused'>, qemu: SourceQemu, facts: SourceFacts): SourceStep {
   if (qemu.presence === 'gone') return nothing;
   if (qemu.presence !== 'present') return { effects: [], lookAgainAfter: 500 };
   // Out of post-copy there is no way back: what the target had is lost, and with it the guest.
-  if (qemu.migration.startsWith('postcopy-')) return { effects: [{ kind: 'endQemu', because }], lookAgainAfter: 500 };
-  const shouldRun = journal.issued?.resumeTarget ?? false;
+  if (qemu.migration.startsWith('postcopy-')) return endHalf(because, qemu);
+  const shouldRun = facts.journal.issued?.resumeTarget ?? false;
   if (qemu.runState === 'postmigrate' && shouldRun)
     return { effects: [{ kind: 'continueGuest', because }], lookAgainAfter: 20 };
+  return sayResumed(facts);
+}
+
+/** First the traces: once the word is out nobody comes back for them. */
+function sayResumed({ journal }: SourceFacts): SourceStep {
   const publish: SourceEffect = { kind: 'publishVerdict', verdict: 'Resumed', cause: targetLost };
   return { effects: [...(journal.tidied ? [] : [{ kind: 'removeTraces' } as const]), publish] };
 }
