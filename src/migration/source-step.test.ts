@@ -231,9 +231,10 @@ describe('the end of an attempt', () => {
 });
 
 describe('on the edge', () => {
-  // The sticky word of an earlier attempt, read as this one's: a false Aborted, which is safe, and rare.
-  test.fails('an earlier failure is not taken for this attempt’s when the agent ended between the stamp and migrate', () => {
-    expect(kinds(moving('failed', 'running', { now: 1 }))).toEqual(['issueMigrate']);
+  // QEMU keeps an earlier attempt's failure until the next migrate, and an agent that ended between the stamp and that cannot tell
+  // the two apart: a false Aborted, which is safe, and rare.
+  test('a failure under this attempt’s stamp gives it up, be it an earlier one’s', () => {
+    expect(kinds(moving('failed', 'running', { now: 1 }))).toEqual(['recordAborted']);
   });
 
   test('a migrate that QEMU refused is given up', () => {
