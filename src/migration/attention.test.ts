@@ -112,9 +112,12 @@ describe('somebody has to look', () => {
     expect(step({ status: begun, target, heard: { source: 0 }, now: 3_600_000 }).status?.phase).toBe('NeedsAttention');
   });
 
-  // To be mended: the pod is tried for ever, and its deadline waits for the source's agent.
-  test.fails('a source that is silent while its target pod cannot be created', () => {
-    expect(step({ status: begun, heard: { source: 0 }, now: 3_600_000 }).status?.phase).toBe('NeedsAttention');
+  test('a source that is silent while its target pod cannot be created', () => {
+    const { status } = step({ status: begun, heard: { source: 0 }, now: 3_600_000 });
+    expect(status?.phase).toBe('NeedsAttention');
+    const given = facts({ status: status as Status, now: 3_600_000 });
+    const back = controllerStep({ ...given, agents: { source: { since: given.now, seenAt: given.now } } });
+    expect(back).toMatchObject({ status: { phase: 'Scheduling' }, effects: [{ kind: 'createTargetPod' }] });
   });
 });
 

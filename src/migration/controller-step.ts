@@ -224,15 +224,23 @@ function awaitSource(facts: ControllerFacts, report: Report): Decision {
 /** The node tells that the source's QEMU ended, not what its agent had told before: the target's copy may be the newest there is. */
 function awaitSourceWord(facts: ControllerFacts, report: Report): Decision {
   const { plan, abort, sourceNode } = report.current;
-  if (plan === undefined || abort?.sourceGone) return sourceEnded(facts, report);
+  // Seen just now, perhaps, in a phase that is old.
+  report.condition(
+    'SourceCleaned',
+    'False',
+    'Waiting',
+    `The QEMU on ${sourceNode} has ended, and it is not known how.`,
+  );
+  const endedAt = report.conditionSince('SourceCleaned');
+  const late = neverSpeaks(facts.sourcePod, facts.agents.source, endedAt, facts.now);
+  if (plan === undefined || abort?.sourceGone || late) return sourceEnded(facts, report);
   const cause = whyTheSourceEnded(facts, report);
   const what = `${cause.message} Nobody speaks for ${sourceNode}, so that it is not known whether vm/${facts.migration.spec.virtualMachineName} had been handed over; it is down.`;
   const message = `${cause.message} Its agent has yet to say whether the guest had been handed over.`;
-  const decision =
+  return (
     needsAttention(facts, report, 'source', what) ??
-    watch(report.phase('RollingBack', { reason: cause.reason, message }));
-  const late = neverSpeaks(facts.sourcePod, facts.agents.source, report.phaseEnteredAt(), facts.now);
-  return late ? sourceEnded(facts, report) : decision;
+    watch(report.phase('RollingBack', { reason: cause.reason, message }))
+  );
 }
 
 /** Once one of the two is gone, the other is the VM. */
@@ -253,29 +261,32 @@ function createTarget(facts: ControllerFacts, { current }: Report): Decision {
   return one({ kind: 'createTargetPod', attempt: current.attempt ?? 1, avoidNodes });
 }
 
+/** The presence of the source's agent is the clock by which this is waited for. */
+function placing(facts: ControllerFacts, report: Report): Decision {
+  const { now, targetPod } = facts;
+  const { sourceNode, phase } = report.current;
+  const says = `The agent on ${sourceNode} does not answer. ${runsWhere(facts)}`;
+  const silent = needsAttention(facts, report, 'source', says, howToGetOn(sourceNode));
+  if (silent !== undefined) return silent;
+  const scheduling = { reason: 'Scheduling', message: `A target pod is being placed. ${runsWhere(facts)}` } as const;
+  if (!targetPod.exists) {
+    if (phase === 'NeedsAttention') report.phase('Scheduling', scheduling);
+    return watch(createTarget(facts, report));
+  }
+  const { unschedulable } = targetPod;
+  if (unschedulable === undefined) return watch(report.phase('Scheduling', scheduling));
+  const message = `No node takes the target pod yet: ${unschedulable.message} ${runsWhere(facts)}`;
+  report.phase('Scheduling', { ...scheduling, message });
+  const wait = unschedulable.since + limits.unschedulable - now;
+  return { effects: [], lookAgainAfter: Math.max(limits.unschedulable / 5, wait) };
+}
+
 /** Scheduling → Checking → Preparing → Transferring. */
 function forward(facts: ControllerFacts, report: Report): Decision {
-  const { migration, now, targetPod } = facts;
+  const { migration, targetPod } = facts;
   const status = report.current;
   if (status.plan !== undefined) return transferring(facts, report);
-  if (!targetPod.exists) return { ...createTarget(facts, report), lookAgainAfter: limits.targetCreated };
-  if (targetPod.nodeName === undefined) {
-    const since = targetPod.unschedulable?.since;
-    const { sourceNode } = report.current;
-    // Its presence is the clock by which placing is waited for.
-    const says = `The agent on ${sourceNode} does not answer. ${runsWhere(facts)}`;
-    const silent = needsAttention(facts, report, 'source', says, howToGetOn(sourceNode));
-    if (silent !== undefined) return silent;
-    if (since === undefined) {
-      const message = `A target pod is being placed. ${runsWhere(facts)}`;
-      return watch(report.phase('Scheduling', { reason: 'Scheduling', message }));
-    }
-    report.phase('Scheduling', {
-      reason: 'Scheduling',
-      message: `No node takes the target pod yet: ${targetPod.unschedulable?.message} ${runsWhere(facts)}`,
-    });
-    return { effects: [], lookAgainAfter: Math.max(limits.unschedulable / 5, since + limits.unschedulable - now) };
-  }
+  if (!targetPod.exists || targetPod.nodeName === undefined) return placing(facts, report);
   report.placed({ node: targetPod.nodeName, pod: { name: targetPod.name, uid: targetPod.uid } });
   const source = sourceSide(report.current);
   const target = targetSide(report.current);

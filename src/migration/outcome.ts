@@ -50,11 +50,14 @@ export function moveOwnership(facts: ControllerFacts, report: Report, verdict: '
 export function sourceEnded(
   facts: ControllerFacts,
   report: Report,
-  cause: Cause = whyTheSourceEnded(facts, report),
+  why: Cause = whyTheSourceEnded(facts, report),
 ): Decision {
   const { virtualMachine: vm, sourcePod, migration, now } = facts;
   const wasSettled = isSettledAsDown(report);
-  report.abort(cause, { sourceGone: true });
+  report.abort(why, { sourceGone: true });
+  report.staysAtSource();
+  // Why it was first said to have ended stays why.
+  const cause = report.current.abort as Cause;
   const message = `${cause.message} vm/${migration.spec.virtualMachineName} is down; its restartPolicy (${vm?.spec.restartPolicy}) says whether it is started again.`;
   if (!wasSettled && targetMaySpeak(facts, report)) {
     const { targetNode } = report.current;
@@ -64,12 +67,20 @@ export function sourceEnded(
       watch(report.phase('RollingBack', { reason: cause.reason, message }))
     );
   }
-  report.phase('RollingBack', { reason: cause.reason, message });
   report.condition('TargetCleaned', 'False', 'Waiting', 'The target must not run any more, and is removed.');
   const since = report.conditionSince('TargetCleaned');
   const cleaning = clean(losers(facts), since, now);
-  const endSeen = !sourcePod.exists || isGone(sourcePod);
-  if (!endSeen || (cleaning.left.length > 0 && !isOwed(cleaning, since, now))) return waitFor(cleaning);
+  if (cleaning.left.length > 0 && !isOwed(cleaning, since, now)) {
+    report.phase('RollingBack', { reason: cause.reason, message });
+    return waitFor(cleaning);
+  }
+  if (sourcePod.exists && !isGone(sourcePod)) {
+    const what = `${message} Nobody speaks for ${report.current.sourceNode}, which has yet to report the end of pod ${sourcePod.name}.`;
+    const waiting =
+      needsAttention(facts, report, 'source', what) ??
+      watch(report.phase('RollingBack', { reason: cause.reason, message }));
+    return { ...waiting, effects: cleaning.effects };
+  }
   tellCleaned(report, cleaning.left);
   return { ...report.end('Failed', { reason: cause.reason, message }), effects: cleaning.effects };
 }
@@ -110,6 +121,7 @@ export function whyTheSourceEnded({ sourcePod }: ControllerFacts, { current }: R
 
 /** The guest runs on at the source: remove the target, see it gone, and try again or say so. */
 export function rollBack(facts: ControllerFacts, report: Report, cause: Cause): Decision {
+  report.staysAtSource();
   const failed = cause.reason === 'TransferFailed' || cause.reason === 'TargetLost';
   const words = failed ? lastWords(facts.targetPod) : undefined;
   const said = report.current.conditions?.find(({ type }) => type === 'TargetCleaned');
@@ -185,25 +197,31 @@ function tellCleaned(report: Report, left: readonly PodFacts[]): void {
 export function settle(facts: ControllerFacts, report: Report, deleting: boolean): Decision {
   const { virtualMachine: vm, migration } = facts;
   const moved = report.current.owner !== undefined;
-  // Of two that have ended, the one that is placed stays so: the VM starts again when it is given back.
-  if (moved && sourceWord(report.current) === 'Resumed' && facts.sourcePod.exists) return takeBack(facts, report);
+  const locked = vm?.status?.migration?.uid === migration.metadata.uid;
+  if (moved && locked && sourceWord(report.current) === 'Resumed' && runsAtSource(facts))
+    return takeBack(facts, report);
   const { effects, done, lookAgainAfter } = moved ? settleMoved(facts, report) : settleStayed(facts, report);
   const again = lookAgainAfter === undefined ? {} : { lookAgainAfter };
   if (!done) return { effects, ...again };
   const result = migration.status?.phase as 'Succeeded' | 'Failed' | 'Cancelled';
-  const unlock: ControllerEffect[] =
-    vm?.status?.migration?.uid === migration.metadata.uid ? [{ kind: 'unlockVirtualMachine', result }] : [];
+  const unlock: ControllerEffect[] = locked ? [{ kind: 'unlockVirtualMachine', result }] : [];
   return { effects: [...effects, ...unlock, ...(deleting ? [{ kind: 'removeFinalizer' } as const] : [])], ...again };
+}
+
+/** Of two that have ended, the one that is placed stays so: the VM starts again when it is given back. */
+function runsAtSource({ virtualMachine: vm, sourcePod }: ControllerFacts): boolean {
+  if (!sourcePod.exists) return false;
+  return !isGone(sourcePod) || vm?.status?.placement?.podUID === sourcePod.uid;
 }
 
 /** The target was given up for lost, and had told the source directly that it never ran: the source continued the guest. */
 function takeBack(facts: ControllerFacts, report: Report): Decision {
   const back = moveBack(facts, report);
   if (back !== undefined) return back;
-  report.disown();
+  report.staysAtSource();
   const { sourceNode, targetNode } = report.current;
   const message = `The target QEMU on ${targetNode} ended without having run the guest, which was continued on ${sourceNode}. ${runsWhere(facts)}`;
-  return report.phase('Failed', { reason: 'TargetLost', message });
+  return report.end('Failed', { reason: 'TargetLost', message });
 }
 
 /** @returns nothing when the placement does not name the target. */

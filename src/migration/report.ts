@@ -111,10 +111,11 @@ export class Report {
     this.#status.owner = owner;
   }
 
-  /** The VM did not move after all. */
-  disown(): void {
+  /** The VM did not move, or not after all: its pod there is nothing to be cleaned. */
+  staysAtSource(): void {
     const { owner: _, ...status } = this.#status;
-    this.#status = status;
+    const conditions = status.conditions?.filter(({ type }) => type !== 'SourceCleaned');
+    this.#status = { ...status, ...(conditions === undefined ? {} : { conditions }) };
   }
 
   /** Only a VM that has moved is at 100 per cent. */
