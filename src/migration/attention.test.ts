@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import {
+  at,
   begun,
   checked,
   ended,
@@ -179,6 +180,34 @@ describe('what an operator says', () => {
     const second = step({ ...given, ...silent, status: first.status as Status, now: long + 1 });
     expect(second.effects.map(({ kind }) => kind)).toEqual(does);
     expect(second.status).toMatchObject(status);
+  });
+
+  test.each<{ scenario: string; status: Status; does: string[]; says: object }>([
+    {
+      scenario: 'that was told: the VM is down',
+      status: { ...said('Completed'), phase: 'SwitchingOver', timeline: [{ phase: 'SwitchingOver', at: at(0) }] },
+      does: ['moveOwnership'],
+      says: {},
+    },
+    {
+      scenario: 'that was not told: the source is to give up',
+      status: sending,
+      does: [],
+      says: { abort: { reason: 'TransferFailed' } },
+    },
+    {
+      scenario: 'that was asked whether it had been told: the VM is down',
+      status: { ...sending, abort: askedWhileEnded },
+      does: [],
+      says: { phase: 'Failed', reason: 'SourceLost' },
+    },
+  ])('a target whose pod was removed by force is fenced, $scenario', ({ status, does, says }) => {
+    const given = facts({ status, now: 1, ...(status.abort === undefined ? {} : { source: ended }) });
+    const removed = (targetPod: typeof given.targetPod) => controllerStep({ ...given, targetPod });
+    expect(removed({ exists: false }).effects).toEqual([]);
+    const after = removed({ exists: false, ...fenced });
+    expect(after.effects.map(({ kind }) => kind)).toEqual(does);
+    expect(after.status).toMatchObject(says);
   });
 });
 

@@ -11,17 +11,20 @@ export function gatherFacts(context: ControllerContext, migration: VirtualMachin
   const { namespace, uid } = migration.metadata;
   const { status } = migration;
   const virtualMachine = context.virtualMachines.cache.get(`${namespace}/${migration.spec.virtualMachineName}`);
-  const source = status?.sourcePod ?? placedPod(virtualMachine);
   const targetName = targetPodName(migration.spec.virtualMachineName, uid, status?.attempt ?? 1);
   const target = status?.targetPod ?? { name: targetName };
   const made = context.pods.cache.byIndex('migration', uid);
-  const factsOf = (pod: Pod | undefined) => podFacts(context, pod, virtualMachine);
+  const source = find(context, namespace, status?.sourcePod ?? placedPod(virtualMachine));
+  const ofTarget = made.find((pod) => isNamed(pod, target));
+  const factsOf = (pod: Pod) => podFacts(context, pod, virtualMachine);
+  const vanished = (pod: Reference | undefined, nodeName: string | undefined) =>
+    vanishedPodFacts(context, { uid: pod?.uid, nodeName }, virtualMachine);
   return {
     now: context.now(),
     migration,
     virtualMachine,
-    sourcePod: sourceFacts(context, migration, virtualMachine, find(context, namespace, source)),
-    targetPod: factsOf(made.find((pod) => isNamed(pod, target))),
+    sourcePod: source === undefined ? vanished(status?.sourcePod, status?.sourceNode) : factsOf(source),
+    targetPod: ofTarget === undefined ? vanished(status?.targetPod, status?.targetNode) : factsOf(ofTarget),
     debts: made.filter(({ metadata }) => metadata.name !== targetName).map(factsOf),
     agents: {
       source: presenceOf(context, status?.sourceNode),
@@ -54,21 +57,17 @@ function isNamed({ metadata }: Pod, { name, uid }: Reference = { name: '' }): bo
   return metadata.name === name && (uid === undefined || metadata.uid === uid);
 }
 
-/** A source pod that was removed by force is gone when whoever fenced its node says so. */
-function sourceFacts(
+/** A pod that was removed by force is gone when whoever fenced its node says so. */
+function vanishedPodFacts(
   context: ControllerContext,
-  { status }: VirtualMachineMigration,
+  { uid, nodeName }: { uid: string | undefined; nodeName: string | undefined },
   vm: VirtualMachine | undefined,
-  pod: Pod | undefined,
 ): PodFacts {
-  const uid = status?.sourcePod?.uid;
-  if (pod !== undefined || uid === undefined) return podFacts(context, pod, vm);
-  const fenced = vanishedPodFenced(context, { uid, nodeName: status?.sourceNode }, vm);
+  const fenced = uid === undefined ? undefined : vanishedPodFenced(context, { uid, nodeName }, vm);
   return { exists: false, ...(fenced === undefined ? {} : { fenced }) };
 }
 
-function podFacts(context: ControllerContext, pod: Pod | undefined, vm: VirtualMachine | undefined): PodFacts {
-  if (pod === undefined) return { exists: false };
+function podFacts(context: ControllerContext, pod: Pod, vm: VirtualMachine | undefined): PodFacts {
   const { name = '', uid = '', resourceVersion = '' } = pod.metadata;
   const { nodeName, deleting, held, container, fenced } = podEvidence(context, pod, vm);
   const unschedulable = unschedulableSince(pod);

@@ -21,10 +21,15 @@ interface Given extends VirtualMachineExample {
   now?: number;
   lockHolderExists?: boolean;
   placementFenced?: string;
+  fencedTarget?: { name: string; uid: string };
 }
 
-function step({ pods = [], now = 0, lockHolderExists = true, placementFenced, ...vm }: Given): VirtualMachineStep {
-  const evidence = placementFenced === undefined ? {} : { placementFenced };
+function step(given: Given): VirtualMachineStep {
+  const { pods = [], now = 0, lockHolderExists = true, placementFenced, fencedTarget, ...vm } = given;
+  const evidence = {
+    ...(placementFenced === undefined ? {} : { placementFenced }),
+    ...(fencedTarget === undefined ? {} : { fencedTarget }),
+  };
   return virtualMachineStep(
     theFacts({ virtualMachine: aVirtualMachine(vm), pods, now: epoch + now, lockHolderExists, ...evidence }),
   );
@@ -542,6 +547,12 @@ describe('an end that only an operator can prove', () => {
     expect(result.effects).toEqual([]);
     expect(condition(result, 'FenceAccepted')?.status).toBe('True');
     expect(told(step({ status, pods: [silent], metadata: annotate('typo') }))).toEqual(['FenceRefused']);
+    const fencedTarget = { name: 'web-m-1', uid: 'removed' };
+    const removed = step({ status, pods: [aPod()], metadata: annotate('removed'), fencedTarget });
+    expect(condition(removed, 'FenceAccepted')).toMatchObject({
+      status: 'True',
+      message: 'removed is pod web-m-1, whose QEMU counts as ended.',
+    });
   });
 });
 

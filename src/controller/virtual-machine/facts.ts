@@ -31,6 +31,8 @@ export interface VirtualMachineFacts {
   readonly pods: readonly PodFacts[];
   /** What proves the end of the placement's QEMU if its pod's object is gone. */
   readonly placementFenced?: string;
+  /** The target pod of the migration that holds the lock, if its object is gone and the end of its QEMU is proven. */
+  readonly fencedTarget?: { readonly name: string; readonly uid: string };
   /** Whether the migration that holds the lock exists; without a lock, of no meaning. */
   readonly lockHolderExists: boolean;
   /** The machine that a start now would build. */

@@ -46,13 +46,17 @@ function without(status: Status): Status {
   return { ...status, conditions: (status.conditions ?? []).filter((condition) => condition.type !== type) };
 }
 
-function acceptedAs({ virtualMachine, pods, placementFenced }: VirtualMachineFacts, uid: string): string | undefined {
-  const pod = pods.find((candidate) => candidate.uid === uid);
-  if (pod !== undefined) return isGone(pod) ? `${uid} is pod ${pod.name}, whose QEMU counts as ended.` : undefined;
-  const { podUID, podName } = virtualMachine.status?.placement ?? {};
-  return podUID === uid && placementFenced !== undefined
-    ? `${uid} is pod ${podName}, whose QEMU counts as ended.`
-    : undefined;
+function acceptedAs(facts: VirtualMachineFacts, uid: string): string | undefined {
+  const pod = facts.pods.find((candidate) => candidate.uid === uid);
+  const name = pod === undefined ? vanished(facts, uid) : isGone(pod) ? pod.name : undefined;
+  return name === undefined ? undefined : `${uid} is pod ${name}, whose QEMU counts as ended.`;
+}
+
+/** The name of a pod that has no object any more, and whose end is proven. */
+function vanished(facts: VirtualMachineFacts, uid: string): string | undefined {
+  const { podUID, podName } = facts.virtualMachine.status?.placement ?? {};
+  if (podUID === uid && facts.placementFenced !== undefined) return podName;
+  return facts.fencedTarget?.uid === uid ? facts.fencedTarget.name : undefined;
 }
 
 function refusal({ virtualMachine, pods }: VirtualMachineFacts, uid: string): string {
@@ -61,8 +65,8 @@ function refusal({ virtualMachine, pods }: VirtualMachineFacts, uid: string): st
     return `${uid} is pod ${alive.name}, which ${alive.nodeName} is ready to report on: delete the pod to end its QEMU, or make sure that the node is off.`;
   }
   const { podUID, podName } = virtualMachine.status?.placement ?? {};
-  const vanished = podUID !== undefined && pods.every((pod) => pod.uid !== podUID) ? [`${podUID} (${podName})`] : [];
-  const waiting = [...pods.filter(lacksEvidence).map((pod) => `${pod.uid} (${pod.name})`), ...vanished];
+  const removed = podUID !== undefined && pods.every((pod) => pod.uid !== podUID) ? [`${podUID} (${podName})`] : [];
+  const waiting = [...pods.filter(lacksEvidence).map((pod) => `${pod.uid} (${pod.name})`), ...removed];
   return waiting.length === 0
     ? `${uid} is no pod whose end is unproven, and this VM has none.`
     : `${uid} is no pod of this VM whose end is unproven; it could be ${waiting.join(' or ')}.`;

@@ -18,11 +18,13 @@ export async function gatherFacts(context: ControllerContext, vm: VirtualMachine
   const missing = await missingPod(context, vm, known);
   const { podUID, nodeName } = vm.status?.placement ?? {};
   const placementFenced = podUID === undefined ? undefined : vanishedPodFenced(context, { uid: podUID, nodeName }, vm);
+  const fencedTarget = vanishedTarget(context, vm, known);
   return {
     now: context.now(),
     virtualMachine: vm,
     pods: [...known, ...missing].map((pod) => podFacts(context, pod, vm)),
     ...(placementFenced === undefined ? {} : { placementFenced }),
+    ...(fencedTarget === undefined ? {} : { fencedTarget }),
     lockHolderExists: await lockHolderExists(context, vm),
     hardware: defineHardware(machine, { accelerator }),
   };
@@ -34,6 +36,17 @@ async function missingPod(context: ControllerContext, vm: VirtualMachine, known:
   if (podName === undefined || known.some(({ metadata }) => metadata.name === podName)) return [];
   const pod = await context.client.get(pods, { namespace: vm.metadata.namespace, name: podName }).catch(absent);
   return pod === undefined ? [] : [pod];
+}
+
+function vanishedTarget(
+  context: ControllerContext,
+  vm: VirtualMachine,
+  known: readonly Pod[],
+): VirtualMachineFacts['fencedTarget'] {
+  const holder = context.migrations.cache.get(`${vm.metadata.namespace}/${vm.status?.migration?.name}`);
+  const { targetPod: { name = '', uid } = {}, targetNode: nodeName } = holder?.status ?? {};
+  if (uid === undefined || known.some(({ metadata }) => metadata.uid === uid)) return undefined;
+  return vanishedPodFenced(context, { uid, nodeName }, vm) === undefined ? undefined : { name, uid };
 }
 
 async function lockHolderExists(context: ControllerContext, vm: VirtualMachine): Promise<boolean> {
