@@ -39,24 +39,64 @@ export interface VirtualMachineSpec {
    */
   machineType?: string;
   /**
-   * What the machine boots. Files are read from the node; they must be the same on every node.
+   * What the machine boots. The files must be the same on every node, and stay as they are while the VM runs.
    */
   firmware: {
     /**
      * Boot a Linux kernel directly.
      */
     kernel?: {
+      /**
+       * Where a file is.
+       */
       image: {
         /**
-         * Absolute path of a file on the node.
+         * Absolute path of a file on the node; a namespace under a Pod Security level (baseline, restricted) refuses it.
          */
-        hostPath: string;
+        hostPath?: string;
+        /**
+         * A key of a ConfigMap in the VM's namespace; it holds at most 1 MiB.
+         */
+        configMap?: {
+          name: string;
+          key: string;
+        };
+        /**
+         * A file in a volume of the VM's namespace, which every node must be able to read at once.
+         */
+        persistentVolumeClaim?: {
+          claimName: string;
+          /**
+           * Of the file, from the volume's root.
+           */
+          path: string;
+        };
       };
+      /**
+       * Where a file is.
+       */
       initrd?: {
         /**
-         * Absolute path of a file on the node.
+         * Absolute path of a file on the node; a namespace under a Pod Security level (baseline, restricted) refuses it.
          */
-        hostPath: string;
+        hostPath?: string;
+        /**
+         * A key of a ConfigMap in the VM's namespace; it holds at most 1 MiB.
+         */
+        configMap?: {
+          name: string;
+          key: string;
+        };
+        /**
+         * A file in a volume of the VM's namespace, which every node must be able to read at once.
+         */
+        persistentVolumeClaim?: {
+          claimName: string;
+          /**
+           * Of the file, from the volume's root.
+           */
+          path: string;
+        };
       };
       commandLine?: string;
     };
@@ -64,11 +104,31 @@ export interface VirtualMachineSpec {
      * Boot a firmware image; without one, QEMU's SeaBIOS.
      */
     bios?: {
+      /**
+       * Where a file is.
+       */
       image?: {
         /**
-         * Absolute path of a file on the node.
+         * Absolute path of a file on the node; a namespace under a Pod Security level (baseline, restricted) refuses it.
          */
-        hostPath: string;
+        hostPath?: string;
+        /**
+         * A key of a ConfigMap in the VM's namespace; it holds at most 1 MiB.
+         */
+        configMap?: {
+          name: string;
+          key: string;
+        };
+        /**
+         * A file in a volume of the VM's namespace, which every node must be able to read at once.
+         */
+        persistentVolumeClaim?: {
+          claimName: string;
+          /**
+           * Of the file, from the volume's root.
+           */
+          path: string;
+        };
       };
     };
   };
@@ -83,6 +143,17 @@ export interface VirtualMachineSpec {
      */
     podNetwork: {};
   }[];
+  /**
+   * What a node sets aside for the VM. Its memory, and what QEMU takes beyond it, always is.
+   */
+  resources?: {
+    requests?: {
+      /**
+       * Processors, such as 2 or 100m; one for each of the VM's when absent.
+       */
+      cpu?: string;
+    };
+  };
   /**
    * Labels a node must carry to run this VM.
    */
@@ -141,26 +212,86 @@ export interface VirtualMachineStatus {
     memoryBytes: number;
     firmware: {
       kernel?: {
+        /**
+         * Where a file is.
+         */
         image: {
           /**
-           * Absolute path of a file on the node.
+           * Absolute path of a file on the node; a namespace under a Pod Security level (baseline, restricted) refuses it.
            */
-          hostPath: string;
+          hostPath?: string;
+          /**
+           * A key of a ConfigMap in the VM's namespace; it holds at most 1 MiB.
+           */
+          configMap?: {
+            name: string;
+            key: string;
+          };
+          /**
+           * A file in a volume of the VM's namespace, which every node must be able to read at once.
+           */
+          persistentVolumeClaim?: {
+            claimName: string;
+            /**
+             * Of the file, from the volume's root.
+             */
+            path: string;
+          };
         };
+        /**
+         * Where a file is.
+         */
         initrd?: {
           /**
-           * Absolute path of a file on the node.
+           * Absolute path of a file on the node; a namespace under a Pod Security level (baseline, restricted) refuses it.
            */
-          hostPath: string;
+          hostPath?: string;
+          /**
+           * A key of a ConfigMap in the VM's namespace; it holds at most 1 MiB.
+           */
+          configMap?: {
+            name: string;
+            key: string;
+          };
+          /**
+           * A file in a volume of the VM's namespace, which every node must be able to read at once.
+           */
+          persistentVolumeClaim?: {
+            claimName: string;
+            /**
+             * Of the file, from the volume's root.
+             */
+            path: string;
+          };
         };
         commandLine: string;
       };
       bios?: {
+        /**
+         * Where a file is.
+         */
         image?: {
           /**
-           * Absolute path of a file on the node.
+           * Absolute path of a file on the node; a namespace under a Pod Security level (baseline, restricted) refuses it.
            */
-          hostPath: string;
+          hostPath?: string;
+          /**
+           * A key of a ConfigMap in the VM's namespace; it holds at most 1 MiB.
+           */
+          configMap?: {
+            name: string;
+            key: string;
+          };
+          /**
+           * A file in a volume of the VM's namespace, which every node must be able to read at once.
+           */
+          persistentVolumeClaim?: {
+            claimName: string;
+            /**
+             * Of the file, from the volume's root.
+             */
+            path: string;
+          };
         };
       };
     };

@@ -1,7 +1,7 @@
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { CredentialSource } from './credentials.ts';
 
 let folder: string;
@@ -38,4 +38,22 @@ it('reads a token file again after the API server refused the token', async () =
   writeFileSync(file, 'second\n');
   source.forget();
   expect((await source.read()).headers).toEqual({ authorization: 'Bearer second' });
+});
+
+it('reads a token file again when what it read is a minute old: the kubelet replaces it long before it expires', async () => {
+  const file = path.join(folder, 'token');
+  writeFileSync(file, 'first');
+  vi.useFakeTimers({ toFake: ['performance'] });
+  try {
+    const source = new CredentialSource({ ...cluster, token: { file } });
+    const read = async () => (await source.read()).headers.authorization;
+    expect(await read()).toBe('Bearer first');
+    writeFileSync(file, 'second');
+    vi.advanceTimersByTime(59_000);
+    expect(await read()).toBe('Bearer first');
+    vi.advanceTimersByTime(1_000);
+    expect(await read()).toBe('Bearer second');
+  } finally {
+    vi.useRealTimers();
+  }
 });

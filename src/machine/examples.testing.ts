@@ -13,7 +13,11 @@ export const exampleSpec: VirtualMachineSpec = {
   networks: [{ name: 'default', podNetwork: {} }],
 };
 
-const file = fc.stringMatching(/^\/[^,$\0]{1,40}$/).map((hostPath) => ({ hostPath }));
+const file = fc.oneof(
+  fc.stringMatching(/^\/[^,$\0]{1,40}$/).map((hostPath) => ({ hostPath })),
+  fc.constantFrom('vmlinuz', 'initrd').map((key) => ({ configMap: { name: 'guest', key } })),
+  fc.stringMatching(/^[^/,$\0][^,$\0]{0,40}$/).map((path) => ({ persistentVolumeClaim: { claimName: 'guest', path } })),
+);
 /** No argument of a program holds a zero byte. */
 const text = fc.string({ maxLength: 60 }).map((characters) => characters.replaceAll('\0', ' '));
 const name = fc.stringMatching(/^[a-z0-9]([-a-z0-9]{0,13}[a-z0-9])?$/);

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import type { VirtualMachineSpec } from '../api/virtual-machine.gen.ts';
 import { anyAccelerator, anySpec, exampleSpec, uid } from './examples.testing.ts';
 import { defineHardware } from './hardware.ts';
 import { virtualMachinePod } from './pod.ts';
@@ -55,6 +56,37 @@ describe('what a pod is born with', () => {
       readOnly: true,
     });
     expect(volumes).toContainEqual({ name: 'kernel', hostPath: { path: '/boot/vmlinuz', type: 'File' } });
+  });
+
+  test('files of the cluster come by ConfigMap and claim, and two of the same by one volume', () => {
+    const ofClaim = (path: string) => ({ persistentVolumeClaim: { claimName: 'guest', path } });
+    const kernel = { image: ofClaim('boot/vmlinuz'), initrd: ofClaim('boot/initrd') };
+    const podOf = (firmware: VirtualMachineSpec['firmware']) => {
+      const spec = { ...exampleSpec, firmware };
+      const pod = virtualMachinePod({ ...start, hardware: defineHardware({ uid, spec }, { accelerator: 'tcg' }) });
+      const { containers, volumes } = pod.spec;
+      return { env: containers[0]?.env, mounts: containers[0]?.volumeMounts.slice(1), volumes: volumes.slice(1) };
+    };
+    expect(podOf({ kernel })).toEqual({
+      env: [
+        { name: 'KERNEL', value: '/vmferry/kernel/boot/vmlinuz' },
+        { name: 'INITRD', value: '/vmferry/kernel/boot/initrd' },
+      ],
+      mounts: [{ name: 'kernel', mountPath: '/vmferry/kernel', readOnly: true }],
+      volumes: [{ name: 'kernel', persistentVolumeClaim: { claimName: 'guest', readOnly: true } }],
+    });
+    expect(podOf({ bios: { image: { configMap: { name: 'guest', key: 'guest.rom' } } } })).toEqual({
+      env: [{ name: 'BIOS', value: '/vmferry/bios/guest.rom' }],
+      mounts: [{ name: 'bios', mountPath: '/vmferry/bios', readOnly: true }],
+      volumes: [{ name: 'bios', configMap: { name: 'guest' } }],
+    });
+  });
+
+  test('a node sets aside a processor for each of its own, or as many as its owner says', () => {
+    const cpuOf = (resources: VirtualMachineSpec['resources'] = {}) =>
+      virtualMachinePod({ ...start, vm: { ...vm, spec: { ...exampleSpec, resources } } }).spec.containers[0]?.resources
+        .requests.cpu;
+    expect([cpuOf(), cpuOf({ requests: { cpu: '100m' } })]).toEqual(['2', '100m']);
   });
 
   test('sockets lie in the memory-backed volume that QEMU works in', () => {

@@ -2,7 +2,7 @@
 import { annotations, finalizers, group, guestRunningCondition, labels } from '../api/labels.ts';
 import type { VirtualMachineSpec } from '../api/virtual-machine.gen.ts';
 import { qemuArguments, translationCacheMiB } from './command-line.ts';
-import { firmwareFiles } from './firmware-files.ts';
+import { type FirmwareFile, type FirmwareVolume, firmwareFiles } from './firmware-files.ts';
 import type { HardwareDefinition } from './hardware.ts';
 import { affinityOf, type PodAffinity } from './pod-affinity.ts';
 
@@ -77,11 +77,7 @@ interface Container {
   volumeMounts: { name: string; mountPath: string; readOnly?: boolean }[];
 }
 
-interface Volume {
-  name: string;
-  emptyDir?: { medium: string; sizeLimit: string };
-  hostPath?: { path: string; type: string };
-}
+type Volume = FirmwareVolume | { name: string; emptyDir: { medium: string; sizeLimit: string } };
 
 const mebibyte = 1024 * 1024;
 
@@ -171,10 +167,7 @@ export function virtualMachinePod(options: VirtualMachinePodOptions): Pod {
       containers: [container(options)],
       volumes: [
         { name: runVolumeName, emptyDir: { medium: 'Memory', sizeLimit: `${runVolumeMiB}Mi` } },
-        ...firmwareFiles(hardware.firmware).map(({ volumeName, hostPath }) => ({
-          name: volumeName,
-          hostPath: { path: hostPath, type: 'File' },
-        })),
+        ...firstOfEachVolume(firmwareFiles(hardware.firmware)).map(({ volume }) => volume),
       ],
     },
   };
@@ -183,6 +176,7 @@ export function virtualMachinePod(options: VirtualMachinePodOptions): Pod {
 function container({ vm, hardware, role, qemuImage, paused }: VirtualMachinePodOptions): Container {
   const files = firmwareFiles(hardware.firmware);
   const memory = String(hardware.memoryBytes + overheadBytes(hardware));
+  const { cpu = String(hardware.cpu.cores) } = vm.spec.resources?.requests ?? {};
   const seconds = powerDownSeconds(vm.spec);
   return {
     name: 'qemu',
@@ -191,8 +185,8 @@ function container({ vm, hardware, role, qemuImage, paused }: VirtualMachinePodO
     command: ['qemu-system-x86_64'],
     args: qemuArguments(hardware, { incoming: role === 'target', paused, name: `${vm.namespace}/${vm.name}` }),
     workingDir: runFolder,
-    env: files.map(({ variable, mountPath }) => ({ name: variable, value: mountPath })),
-    resources: { requests: { cpu: String(hardware.cpu.cores), memory }, limits: { memory } },
+    env: files.map(({ variable, path }) => ({ name: variable, value: path })),
+    resources: { requests: { cpu, memory }, limits: { memory } },
     // When a state cannot be loaded, QEMU 7.2 says why on stderr only.
     terminationMessagePolicy: 'FallbackToLogsOnError',
     // SIGTERM ends QEMU at once; during the sleep the agent powers the guest down. Older API servers refuse a sleep of 0.
@@ -204,9 +198,13 @@ function container({ vm, hardware, role, qemuImage, paused }: VirtualMachinePodO
     },
     volumeMounts: [
       { name: runVolumeName, mountPath: runFolder },
-      ...files.map(({ volumeName, mountPath }) => ({ name: volumeName, mountPath, readOnly: true })),
+      ...firstOfEachVolume(files).map(({ volume, mountPath }) => ({ name: volume.name, mountPath, readOnly: true })),
     ],
   };
+}
+
+function firstOfEachVolume(files: readonly FirmwareFile[]): FirmwareFile[] {
+  return files.filter(({ volume }, index) => files.findIndex((file) => file.volume.name === volume.name) === index);
 }
 
 function powerDownSeconds({ terminationGracePeriodSeconds = 30 }: VirtualMachineSpec): number {
