@@ -1,8 +1,8 @@
 import { existsSync, globSync } from 'node:fs';
-import { mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises';
+import { mkdtemp, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { type BuildOptions, build } from 'esbuild';
-import { cacheFolder, checkout, contentKey } from './cache.ts';
+import { cacheFolder, checkout, contentKey, removeOld } from './cache.ts';
 
 /** A process of the product, in `src/<name>/main.ts`. */
 export type Program = 'agent' | 'controller' | 'localnode';
@@ -21,6 +21,12 @@ export const bundleOptions = {
   logLevel: 'silent', // the error that is thrown says it all
 } as const satisfies BuildOptions;
 
+/** What a bundle's content depends on, from the checkout's root. */
+export function bundledFiles(): string[] {
+  const sources = globSync('src/**/*.ts', { cwd: checkout, exclude: (file) => file.endsWith('.test.ts') });
+  return [...sources, 'package-lock.json', 'dev/bundle.ts'];
+}
+
 const building = new Map<string, Promise<void>>();
 
 /**
@@ -29,8 +35,7 @@ const building = new Map<string, Promise<void>>();
  * then. Kept in the cache for each content of `src/` and the lock file, so a second call does no work.
  */
 export async function bundle(program: Program): Promise<string> {
-  const sources = globSync('src/**/*.ts', { cwd: checkout, exclude: (file) => file.endsWith('.test.ts') });
-  const key = contentKey([...sources, 'package-lock.json', 'dev/bundle.ts']);
+  const key = contentKey(bundledFiles());
   const file = path.join(cacheFolder('bundles', key), program, 'main.mjs');
   if (existsSync(file)) return file;
   const work = building.get(file) ?? buildBundle(program, file);
@@ -40,7 +45,7 @@ export async function bundle(program: Program): Promise<string> {
 }
 
 async function buildBundle(program: Program, file: string): Promise<void> {
-  await removeOldBundles();
+  await removeOld('bundles');
   const folder = path.dirname(file);
   const draft = await mkdtemp(path.join(folder, '..', '.draft-'));
   try {
@@ -55,15 +60,5 @@ async function buildBundle(program: Program, file: string): Promise<void> {
     });
   } finally {
     await rm(draft, { recursive: true, force: true });
-  }
-}
-
-/** Every change of the sources makes a new folder; those of more than a week ago are not asked for again. */
-async function removeOldBundles(): Promise<void> {
-  const bundles = cacheFolder('bundles');
-  for (const name of await readdir(bundles)) {
-    const folder = path.join(bundles, name);
-    const { mtimeMs } = await stat(folder).catch(() => ({ mtimeMs: Date.now() })); // another process was faster
-    if (Date.now() - mtimeMs > 7 * 24 * 60 * 60 * 1000) await rm(folder, { recursive: true, force: true });
   }
 }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync } from 'node:fs';
+import { readdir, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import path from 'node:path';
 
@@ -26,4 +27,14 @@ export function contentKey(files: string[], salt = ''): string {
     hash.update(`${file} ${content}\n`);
   }
   return hash.digest('hex').slice(0, 12);
+}
+
+/** Removes what is older than a week from a folder of the cache: every change makes something new, and the old is not asked for again. */
+export async function removeOld(name: string): Promise<void> {
+  const folder = cacheFolder(name);
+  for (const entry of await readdir(folder)) {
+    const file = path.join(folder, entry);
+    const { mtimeMs } = await stat(file).catch(() => ({ mtimeMs: Date.now() })); // another process was faster
+    if (Date.now() - mtimeMs > 7 * 24 * 60 * 60 * 1000) await rm(file, { recursive: true, force: true });
+  }
 }

@@ -1,5 +1,5 @@
 /**
- * `node dev/run.mjs demo|test|model|bench|chaos|check [arguments]`: the door to everything in `dev/`. Plain JavaScript for Node 20 or newer with
+ * `node dev/run.mjs demo|test|model|bench|chaos|images|e2e|check [arguments]`: the door to everything in `dev/`. Plain JavaScript for Node 20 or newer with
  * nothing installed: it installs the npm packages when they are missing or not those of the lock file, then goes on in
  * the Node 24 that is one of them, which runs TypeScript.
  */
@@ -23,7 +23,7 @@ if (Number(process.versions.node.split('.')[0]) < 20) {
   stop(`This needs Node 20 or newer (https://nodejs.org); this is ${process.version}.`);
 }
 if (!existsSync(join(checkout, 'dev', `${name}.ts`)))
-  stop('Usage: node dev/run.mjs demo|test|model|bench|chaos|check [arguments]');
+  stop('Usage: node dev/run.mjs demo|test|model|bench|chaos|images|e2e|check [arguments]');
 installPackages();
 
 const entry = join(checkout, 'dev', `${name}.ts`);
