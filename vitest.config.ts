@@ -22,6 +22,7 @@ export default defineConfig({
         test: {
           name: 'integration',
           include: ['test/{cluster,integration,e2e,chaos}/**/*.test.ts'],
+          exclude: ['test/e2e/kind/**'], // `npm run e2e`
           ...realParts,
         },
       },

@@ -2,30 +2,30 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { RunVolume } from '../../src/agent/qemu/run-volume.ts';
-import type { VirtualMachine, VirtualMachineMigration } from '../../src/api/objects.ts';
 import { KubeClient } from '../../src/kube/client.ts';
 import type { Pod } from '../../src/kube/core-resources.ts';
 import { KubeTransport, loadKubeConfig } from '../../src/kube/transport.ts';
 import { QmpConnection } from '../../src/qmp/connection.ts';
 import { type Cluster, type ClusterOptions, startCluster } from '../cluster/cluster.ts';
 import type { ManagedProcess } from '../cluster/managed-process.ts';
-import { until } from '../cluster/waiting.ts';
 import { HeartbeatRecorder } from '../guest/heartbeat-recorder.ts';
 import { guestRom, type MetalGuestOptions } from '../guest/metal/rom.ts';
 import { followConsoles, runVolume } from './consoles.ts';
 import { apply } from './manifest-files.ts';
+import { apiVersion, User } from './user.ts';
 
-export const apiVersion = 'vmferry.io/v1alpha1';
+export { apiVersion } from './user.ts';
 
 const patience = 60_000;
 
-export class System implements AsyncDisposable {
+export class System extends User implements AsyncDisposable {
   readonly cluster: Cluster;
   readonly client: KubeClient;
   readonly #disposals = new AsyncDisposableStack();
   readonly #recorders = new Map<string, HeartbeatRecorder>();
 
   private constructor(cluster: Cluster) {
+    super({ kubectl: cluster.kubectl, apply: (...objects) => apply(cluster, ...objects) });
     this.cluster = cluster;
     const transport = this.#disposals.use(new KubeTransport(loadKubeConfig(cluster.adminKubeconfig)));
     this.client = new KubeClient(transport);
@@ -96,43 +96,6 @@ export class System implements AsyncDisposable {
     await this.#recorders.get(virtualMachineName)?.connected(podName, AbortSignal.timeout(patience));
   }
 
-  /** Changes the spec of a VM as `kubectl patch` does. */
-  async change(virtualMachineName: string, spec: object): Promise<void> {
-    await this.cluster.kubectl('patch', 'vm', virtualMachineName, '--type=merge', '-p', JSON.stringify({ spec }));
-  }
-
-  /** Waits until a VM is in this phase, in this generation of its placement if one is given. */
-  async reached(virtualMachineName: string, phase: string, generation?: number): Promise<VirtualMachine> {
-    const what = `vm/${virtualMachineName} is ${phase}${generation === undefined ? '' : ` in generation ${generation}`}`;
-    return await this.until(what, async () => {
-      const vm = await this.virtualMachine(virtualMachineName);
-      const { phase: now, placement } = vm.status ?? {};
-      return now === phase && (generation ?? placement?.generation) === placement?.generation ? vm : undefined;
-    });
-  }
-
-  async migrate(name: string, virtualMachineName: string, spec: object = {}): Promise<void> {
-    const metadata = { name };
-    await apply(this.cluster, {
-      apiVersion,
-      kind: 'VirtualMachineMigration',
-      metadata,
-      spec: { virtualMachineName, ...spec },
-    });
-  }
-
-  async virtualMachine(name: string): Promise<VirtualMachine> {
-    return JSON.parse(await this.cluster.kubectl('get', 'vm', name, '-o', 'json'));
-  }
-
-  async migration(name: string): Promise<VirtualMachineMigration> {
-    return JSON.parse(await this.cluster.kubectl('get', 'vmm', name, '-o', 'json'));
-  }
-
-  async pods(): Promise<Pod[]> {
-    return JSON.parse(await this.cluster.kubectl('get', 'pods', '-o', 'json')).items;
-  }
-
   /** The QEMU of a VM pod on a localnode. */
   async pidOf(pod: Pod): Promise<number> {
     const folder = runVolume(this.cluster, pod);
@@ -148,35 +111,5 @@ export class System implements AsyncDisposable {
     using volume = RunVolume.open(join(root, 'pods'), podUID);
     using socket = volume.socket('qmp2');
     return await QmpConnection.open(socket.path);
-  }
-
-  /** Waits until a migration's source has sent something. */
-  async bytesFlow(name: string): Promise<void> {
-    await this.until(`bytes of vmm/${name} flow`, async () => {
-      const { status } = await this.migration(name);
-      return (status?.transfer?.transferredBytes ?? 0) > 0 ? true : undefined;
-    });
-  }
-
-  /** Lets a migration that was kept slow go on as fast as it can. */
-  async speedUp(name: string): Promise<void> {
-    const patch = JSON.stringify({ spec: { transfer: { maxBandwidth: '4Gi' } } });
-    await this.cluster.kubectl('patch', 'vmm', name, '--type=merge', '-p', patch);
-  }
-
-  /** Waits for a migration's end, and for the VM to be free again. */
-  async finished(name: string): Promise<VirtualMachineMigration> {
-    return await this.until(`vmm/${name} has ended and let go of its VM`, async () => {
-      const migration = await this.migration(name);
-      const ended = ['Succeeded', 'Failed', 'Cancelled'].includes(migration.status?.phase ?? '');
-      if (!ended) return undefined;
-      const vm = await this.virtualMachine(migration.spec.virtualMachineName).catch(() => undefined);
-      // Read again: it says more by now than before it let go.
-      return vm?.status?.migration?.uid === migration.metadata.uid ? undefined : await this.migration(name);
-    });
-  }
-
-  async until<T>(what: string, ask: () => T | undefined | Promise<T | undefined>): Promise<T> {
-    return await until(what, patience, ask);
   }
 }

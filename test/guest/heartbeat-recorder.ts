@@ -3,15 +3,9 @@ import { open } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { basename, dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { SerialRecord } from './serial-record.ts';
 
-/** What one QEMU's serial console gave in one read. */
-export interface SerialChunk {
-  /** Which QEMU: the name it was followed under. */
-  readonly side: string;
-  /** The machine's monotonic clock, the same for every process of this boot. */
-  readonly atMilliseconds: number;
-  readonly text: string;
-}
+export type { SerialChunk } from './serial-record.ts';
 
 /**
  * Records the serial consoles of several QEMUs on one clock.
@@ -19,12 +13,10 @@ export interface SerialChunk {
  * Each is a unix socket on which QEMU listens (`-chardev socket,server=on,wait=off`). QEMU serves one client at a time
  * and throws away what the guest prints while there is none: nobody else may be connected.
  */
-export class HeartbeatRecorder implements AsyncDisposable {
-  readonly output: SerialChunk[] = [];
+export class HeartbeatRecorder extends SerialRecord implements AsyncDisposable {
   readonly #stop = new AbortController();
   readonly #sockets = new Map<string, Socket>();
   readonly #followers: Promise<void>[] = [];
-  readonly #waiters = new Set<(chunk: SerialChunk) => void>();
 
   /**
    * Follows a serial socket from the moment it exists, under a name of its own for each QEMU process (two runs under
@@ -44,29 +36,6 @@ export class HeartbeatRecorder implements AsyncDisposable {
   /** Resolves when `side` is connected, or rejects when the signal ends. */
   async connected(side: string, signal: AbortSignal): Promise<void> {
     while (!this.#sockets.has(side)) await delay(5, undefined, { signal });
-  }
-
-  /**
-   * Resolves with the match of `pattern` in what is recorded from now on (of `side`, or of any), or rejects when the
-   * signal ends.
-   */
-  waitFor(pattern: RegExp, signal: AbortSignal, side?: string): Promise<RegExpExecArray> {
-    const { promise, resolve, reject } = Promise.withResolvers<RegExpExecArray>();
-    let tail = '';
-    const look = (chunk: SerialChunk) => {
-      if (side !== undefined && chunk.side !== side) return;
-      tail = (tail + chunk.text).slice(-4096);
-      const match = pattern.exec(tail);
-      if (match) resolve(match);
-    };
-    const abort = () => reject(new Error(`not seen on the serial console: ${pattern}`, { cause: signal.reason }));
-    this.#waiters.add(look);
-    signal.addEventListener('abort', abort, { once: true });
-    if (signal.aborted) abort();
-    return promise.finally(() => {
-      this.#waiters.delete(look);
-      signal.removeEventListener('abort', abort);
-    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -95,18 +64,13 @@ export class HeartbeatRecorder implements AsyncDisposable {
       connected = true;
       this.#sockets.set(side, socket);
     });
-    socket.on('data', (text: string) => this.#push({ side, atMilliseconds: monotonicMilliseconds(), text }));
+    socket.on('data', (text: string) => this.push({ side, atMilliseconds: monotonicMilliseconds(), text }));
     socket.on('error', () => {}); // 'close' follows
     socket.on('close', () => close());
     await closed;
     this.#sockets.delete(side);
     await folder.close();
     return connected;
-  }
-
-  #push(chunk: SerialChunk): void {
-    this.output.push(chunk);
-    for (const look of this.#waiters) look(chunk);
   }
 }
 

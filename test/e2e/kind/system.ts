@@ -1,0 +1,164 @@
+/** The whole system as its users meet it, in real pods: what is done and seen goes through kubectl, but for the killing of nodes. */
+import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { labels, systemNamespace } from '../../../src/api/labels.ts';
+import type { VirtualMachineSpec } from '../../../src/api/virtual-machine.gen.ts';
+import type { Node, Pod } from '../../../src/kube/core-resources.ts';
+import { guestRom, type MetalGuestOptions } from '../../guest/metal/rom.ts';
+import type { SerialRecord } from '../../guest/serial-record.ts';
+import { apiVersion, User } from '../user.ts';
+import { Consoles } from './consoles.ts';
+import { applyObjects, kubectl, readSite, type Site } from './site.ts';
+
+/** Real kubelets take their time, more so on a busy machine. Milliseconds. */
+const patience = 120_000;
+
+export class KindSystem extends User implements AsyncDisposable {
+  readonly site: Site;
+  /** Of the VMs under test; under the Pod Security level `restricted`. */
+  readonly namespace: string;
+  readonly #consoles: Consoles;
+
+  private constructor(site: Site, namespace: string, consoles: Consoles) {
+    super(
+      {
+        kubectl: (...args) => kubectl(['-n', namespace, ...args]),
+        apply: (...objects) => applyObjects(objects, '-n', namespace),
+      },
+      patience,
+    );
+    this.site = site;
+    this.namespace = namespace;
+    this.#consoles = consoles;
+  }
+
+  /** In a namespace of its own; installs the product if that is yet to be done. */
+  static async start(namespace: string): Promise<KindSystem> {
+    const site = readSite();
+    await install(site);
+    const labels = { 'pod-security.kubernetes.io/enforce': 'restricted' };
+    await applyObjects([{ apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace, labels } }]);
+    return new KindSystem(site, namespace, await Consoles.start(site));
+  }
+
+  /** Removes its VMs and its namespace. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kubectl('delete', 'vmm,vm', '--all', '--timeout=120s');
+    await kubectl(['delete', 'namespace', this.namespace, '--timeout=120s']);
+    await this.#consoles[Symbol.asyncDispose]();
+  }
+
+  kubectl(...args: string[]): Promise<string> {
+    return kubectl(['-n', this.namespace, ...args]);
+  }
+
+  apply(...objects: object[]): Promise<string> {
+    return applyObjects(objects, '-n', this.namespace);
+  }
+
+  console(virtualMachineName: string): SerialRecord {
+    return this.#consoles.of(`${this.namespace}/${virtualMachineName}`);
+  }
+
+  /** Applies a bare-metal VM whose firmware comes from a ConfigMap, and waits until its guest runs. */
+  async startVirtualMachine(
+    name: string,
+    guest: Partial<MetalGuestOptions> = {},
+    spec: Partial<VirtualMachineSpec> = {},
+  ): Promise<SerialRecord> {
+    const rom = await guestRom({ totalMiB: 16, heartbeatMilliseconds: 20, ...guest });
+    const firmware = { bios: { image: { configMap: { name: `${name}-firmware`, key: 'guest.rom' } } } };
+    await this.apply({
+      apiVersion: 'v1',
+      kind: 'ConfigMap',
+      metadata: { name: `${name}-firmware` },
+      binaryData: { 'guest.rom': (await readFile(rom)).toString('base64') },
+    });
+    const beating = this.console(name).waitFor(/T[0-9A-F]{8}/, AbortSignal.timeout(patience));
+    beating.catch(() => undefined); // awaited below
+    await this.apply(virtualMachine(name, { memory: `${(guest.totalMiB ?? 16) + 16}Mi`, firmware, ...spec }));
+    await beating;
+    await this.reached(name, 'Running');
+    return this.console(name);
+  }
+
+  /** Waits until a guest counts. */
+  async goesOn(name: string): Promise<void> {
+    const two = /(?:T[0-9A-F]{8}\r?\n[^T]*){2}|(?:counter=\d+ .*\r?\n[^c]*){2}/;
+    await this.console(name).waitFor(two, AbortSignal.timeout(patience));
+  }
+
+  async podsOf(virtualMachineName: string): Promise<Pod[]> {
+    return (await this.pods()).filter(
+      ({ metadata }) => metadata.labels?.[labels.virtualMachine] === virtualMachineName,
+    );
+  }
+
+  /** Names of the nodes that VMs are placed on. */
+  async workers(): Promise<string[]> {
+    const { items } = JSON.parse(await kubectl(['get', 'nodes', '-o', 'json'])) as { items: Node[] };
+    return items
+      .filter(({ spec }) => !spec?.taints?.some(({ effect }) => effect === 'NoSchedule'))
+      .map(({ metadata }) => metadata.name ?? '');
+  }
+
+  /** The node that a VM is on, and another. */
+  async nodesOf(virtualMachineName: string): Promise<{ from: string; to: string }> {
+    const from = (await this.virtualMachine(virtualMachineName)).status?.placement?.nodeName ?? '';
+    const to = (await this.workers()).find((name) => name !== from);
+    if (to === undefined) throw new Error('these tests need two nodes for VMs');
+    return { from, to };
+  }
+
+  /** The product's own pods, by `controller` or `agent`, on one node if it is named. */
+  async ownPods(component: 'controller' | 'agent', nodeName?: string): Promise<Pod[]> {
+    const list = await kubectl([
+      ...['-n', systemNamespace, 'get', 'pods', '-o', 'json'],
+      ...['-l', `app.kubernetes.io/component=${component}`],
+      ...(nodeName === undefined ? [] : ['--field-selector', `spec.nodeName=${nodeName}`]),
+    ]);
+    return (JSON.parse(list) as { items: Pod[] }).items;
+  }
+
+  /** Deletes pods of the product and waits for what takes their place. */
+  async replacePods(pods: readonly Pod[]): Promise<void> {
+    await kubectl([
+      '-n',
+      systemNamespace,
+      'delete',
+      'pod',
+      '--wait=false',
+      ...pods.map(({ metadata }) => metadata.name ?? ''),
+    ]);
+  }
+
+  /** Ends a node as a power cut does. */
+  async killNode(name: string): Promise<void> {
+    await this.#engine('kill', name);
+  }
+
+  /** Brings a killed node back, and waits until it is ready. */
+  async startNode(name: string): Promise<void> {
+    await this.#engine('start', name);
+    await kubectl(['wait', '--for=condition=Ready', `node/${name}`, '--timeout=120s']);
+  }
+
+  async #engine(...args: string[]): Promise<void> {
+    if (this.site.nodes === undefined) throw new Error('this cluster’s nodes are not the tests’ to kill');
+    await promisify(execFile)(this.site.nodes.engine, args);
+  }
+}
+
+/** A VM that asks for little of the node's processor: the nodes of kind share those of one machine. */
+export function virtualMachine(name: string, spec: VirtualMachineSpec): object {
+  const resources = { requests: { cpu: '50m' } };
+  return { apiVersion, kind: 'VirtualMachine', metadata: { name }, spec: { resources, ...spec } };
+}
+
+/** What the README says: one command; and the way to know that it is done. */
+export async function install({ kustomization }: Site): Promise<void> {
+  await kubectl(['apply', '-k', kustomization]);
+  for (const workload of ['deployment/vmferry-controller', 'daemonset/vmferry-agent'])
+    await kubectl(['-n', systemNamespace, 'rollout', 'status', workload, '--timeout=180s']);
+}
