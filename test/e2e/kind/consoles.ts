@@ -78,7 +78,8 @@ function readLine(text: string): ConsoleLine | undefined {
   }
 }
 
-async function recorderPods(): Promise<string[]> {
+/** One on each node. */
+export async function recorderPods(): Promise<string[]> {
   const list = await kubectl(['-n', testNamespace, 'get', 'pods', '-l', `app=${name}`, '-o', 'json']);
   return (JSON.parse(list) as { items: Pod[] }).items.map(({ metadata }) => metadata.name ?? '');
 }
@@ -138,11 +139,3 @@ async function recorderObjects({ image, consoleRecorder }: Site): Promise<object
 
 /** Of the nodes: files that guests boot from, and which a volume of the cluster shows to VMs. */
 export const guestFolder = '/var/lib/vmferry-e2e';
-
-/** Lays a file down on every node. */
-export async function putOnEveryNode(file: string, target: string): Promise<void> {
-  const content = await readFile(file);
-  const write = `require('node:stream').pipeline(process.stdin, require('node:fs').createWriteStream('/guests/${target}'), (error) => { if (error) throw error; })`;
-  for (const pod of await recorderPods())
-    await kubectl(['-n', testNamespace, 'exec', '-i', pod, '--', 'node', '-e', write], content);
-}

@@ -77,10 +77,17 @@ export class KindSystem extends User implements AsyncDisposable {
     });
     const beating = this.console(name).waitFor(/T[0-9A-F]{8}/, AbortSignal.timeout(patience));
     beating.catch(() => undefined); // awaited below
-    await this.apply(virtualMachine(name, { memory: `${(guest.totalMiB ?? 16) + 16}Mi`, firmware, ...spec }));
+    await this.applyVirtualMachine(name, { memory: `${(guest.totalMiB ?? 16) + 16}Mi`, firmware, ...spec });
     await beating;
     await this.reached(name, 'Running');
     return this.console(name);
+  }
+
+  /** Applies a VM that asks for little of its node's processor: the nodes of kind share those of one machine. */
+  async applyVirtualMachine(name: string, spec: VirtualMachineSpec): Promise<void> {
+    const resources = { requests: { cpu: '50m' } };
+    const metadata = { name };
+    await this.apply({ apiVersion, kind: 'VirtualMachine', metadata, spec: { resources, ...spec } });
   }
 
   /** Waits until a guest counts. */
@@ -148,12 +155,6 @@ export class KindSystem extends User implements AsyncDisposable {
     if (this.site.nodes === undefined) throw new Error('this cluster’s nodes are not the tests’ to kill');
     await promisify(execFile)(this.site.nodes.engine, args);
   }
-}
-
-/** A VM that asks for little of the node's processor: the nodes of kind share those of one machine. */
-export function virtualMachine(name: string, spec: VirtualMachineSpec): object {
-  const resources = { requests: { cpu: '50m' } };
-  return { apiVersion, kind: 'VirtualMachine', metadata: { name }, spec: { resources, ...spec } };
 }
 
 /** What the README says: one command; and the way to know that it is done. */
