@@ -16,6 +16,8 @@ export class Consoles implements AsyncDisposable {
   readonly #records = new Map<string, SerialRecord>();
   /** The last line of each recorder's run: one that is asked again tells everything again. */
   readonly #heard = new Map<string, number>();
+  /** Recorders also remember what earlier VMs of the same names said. */
+  readonly #begun = new Date().toISOString();
   readonly #stop = new AbortController();
   readonly #following = new Map<string, Promise<void>>();
 
@@ -45,7 +47,7 @@ export class Consoles implements AsyncDisposable {
   async #follow(pod: string): Promise<void> {
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      const logs = spawn('kubectl', ['-n', testNamespace, 'logs', '--follow', pod], {
+      const logs = spawn('kubectl', ['-n', testNamespace, 'logs', '--follow', `--since-time=${this.#begun}`, pod], {
         stdio: ['ignore', 'pipe', 'ignore'],
         signal,
         killSignal: 'SIGKILL',
