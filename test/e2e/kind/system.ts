@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
-import { labels, systemNamespace } from '../../../src/api/labels.ts';
+import { labels, outOfServiceTaint, systemNamespace } from '../../../src/api/labels.ts';
 import type { VirtualMachineSpec } from '../../../src/api/virtual-machine.gen.ts';
 import type { Node, Pod } from '../../../src/kube/core-resources.ts';
 import { guestRom, type MetalGuestOptions } from '../../guest/metal/rom.ts';
@@ -128,16 +128,17 @@ export class KindSystem extends User implements AsyncDisposable {
     return (JSON.parse(list) as { items: Pod[] }).items;
   }
 
-  /** Deletes pods of the product and waits for what takes their place. */
+  /** Deletes pods of the product, and waits until others have taken their place. */
   async replacePods(pods: readonly Pod[]): Promise<void> {
-    await kubectl([
-      '-n',
-      systemNamespace,
-      'delete',
-      'pod',
-      '--wait=false',
-      ...pods.map(({ metadata }) => metadata.name ?? ''),
-    ]);
+    const names = pods.map(({ metadata }) => metadata.name ?? '');
+    await kubectl(['-n', systemNamespace, 'delete', 'pod', ...names]);
+    await rolledOut();
+  }
+
+  /** Replaces all pods of the product as an upgrade does. */
+  async rollOut(): Promise<void> {
+    await kubectl(['-n', systemNamespace, 'rollout', 'restart', ...workloads]);
+    await rolledOut();
   }
 
   /** Ends a node as a power cut does. */
@@ -145,10 +146,17 @@ export class KindSystem extends User implements AsyncDisposable {
     await this.#engine('kill', name);
   }
 
-  /** Brings a killed node back, and waits until it is ready. */
-  async startNode(name: string): Promise<void> {
+  /** An operator's word that nothing runs on a node any more. */
+  async takeOutOfService(name: string): Promise<void> {
+    await kubectl(['taint', 'node', name, `${outOfServiceTaint}=nodeshutdown:NoExecute`]);
+  }
+
+  /** Starts a killed node, takes its taint away, and waits until it is ready and the product works on it. */
+  async bringBack(name: string): Promise<void> {
     await this.#engine('start', name);
     await kubectl(['wait', '--for=condition=Ready', `node/${name}`, '--timeout=120s']);
+    await kubectl(['taint', 'node', name, `${outOfServiceTaint}-`]).catch(() => undefined); // it was not tainted
+    await rolledOut();
   }
 
   async #engine(...args: string[]): Promise<void> {
@@ -157,9 +165,15 @@ export class KindSystem extends User implements AsyncDisposable {
   }
 }
 
+const workloads = ['deployment/vmferry-controller', 'daemonset/vmferry-agent'];
+
 /** What the README says: one command; and the way to know that it is done. */
-export async function install({ kustomization }: Site): Promise<void> {
+async function install({ kustomization }: Site): Promise<void> {
   await kubectl(['apply', '-k', kustomization]);
-  for (const workload of ['deployment/vmferry-controller', 'daemonset/vmferry-agent'])
+  await rolledOut();
+}
+
+async function rolledOut(): Promise<void> {
+  for (const workload of workloads)
     await kubectl(['-n', systemNamespace, 'rollout', 'status', workload, '--timeout=180s']);
 }
