@@ -42,9 +42,15 @@ export class KindSystem extends User implements AsyncDisposable {
     return new KindSystem(site, namespace, await Consoles.start(site));
   }
 
-  /** Removes its VMs and its namespace. */
+  /** What the README says. */
+  async install(): Promise<void> {
+    await install(this.site);
+  }
+
+  /** Removes its VMs, unless nobody knows them any more, and its namespace. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.kubectl('delete', 'vmm,vm', '--all', '--timeout=120s');
+    const known = (await kubectl(['api-resources', '--api-group=vmferry.io', '-o', 'name'])) !== '';
+    if (known) await this.kubectl('delete', 'vmm,vm', '--all', '--timeout=120s');
     await kubectl(['delete', 'namespace', this.namespace, '--timeout=120s']);
     await this.#consoles[Symbol.asyncDispose]();
   }
