@@ -51,6 +51,7 @@ test('Linux boots from a volume of the cluster, and counts on while it moves', a
   counting.catch(() => undefined); // awaited below
   await system.applyVirtualMachine('linux', {
     memory: '256Mi',
+    networks: [{ name: 'default', podNetwork: {} }],
     firmware: { kernel: { image: ofVolume('vmlinuz'), initrd: ofVolume('initrd'), commandLine } },
   });
   await counting;
