@@ -75,6 +75,22 @@ describe('what the API server says to a bad manifest', () => {
       /Unsupported value: "Halted": supported values: "Running", "Paused", "Stopped"/,
     ],
     ['a machine type that QEMU does not have', vm({ machineType: 'i440fx' }), /spec\.machineType/],
+    ['firmware from nowhere', vm({ firmware: { bios: { image: {} } } }), /must name one place: hostPath, configMap or/],
+    [
+      'firmware from two places',
+      vm({ firmware: { bios: { image: { hostPath: '/rom', configMap: { name: 'guest', key: 'rom' } } } } }),
+      /must name one place: hostPath, configMap or persistentVolumeClaim/,
+    ],
+    [
+      'firmware outside of its volume',
+      vm({ firmware: { kernel: { image: { persistentVolumeClaim: { claimName: 'guest', path: 'a/../../b' } } } } }),
+      /path: .*must stay within the volume/,
+    ],
+    [
+      'a share of a processor that is no quantity',
+      vm({ resources: { requests: { cpu: 'half' } } }),
+      /spec\.resources\.requests\.cpu/,
+    ],
     ['no CPU cores', vm({ cpu: { cores: 0 } }), /spec\.cpu\.cores.*greater than or equal to 1/],
   ];
 
