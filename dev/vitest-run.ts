@@ -32,9 +32,11 @@ export async function runVitest(
     const options = ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${file}`];
     const vitest = path.join(checkout, 'node_modules', 'vitest', 'vitest.mjs');
     const child = spawn(process.execPath, [vitest, ...options, ...args], { cwd: checkout, env, stdio: 'inherit' });
-    const forward = () => child.kill('SIGTERM');
-    process.on('SIGTERM', forward);
-    const [code] = await once(child, 'exit').finally(() => process.off('SIGTERM', forward));
+    // It ends its tests and then itself. Ctrl-C in a terminal reaches it anyway.
+    const forward = (signal: NodeJS.Signals) => (signal === 'SIGINT' && process.stdin.isTTY) || child.kill(signal);
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, forward);
+    const [code] = await once(child, 'exit');
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, forward);
     const json = await readFile(file, 'utf8').catch(() => undefined);
     const report = json === undefined ? undefined : (JSON.parse(json) as VitestReport);
     return { counts: count(code === 0, report), report };
