@@ -136,7 +136,9 @@ try {
   counts = { ...counted };
   if (report) console.log(`\n${table(report)}`);
 } catch (error) {
-  console.error(error instanceof MissingPrerequisite ? error.message : error);
+  // What was going on when it was interrupted is no fault of it.
+  const cause = signal.aborted ? signal.reason : error;
+  console.error(cause instanceof MissingPrerequisite ? cause.message : cause);
 } finally {
   await resources.disposeAsync();
 }
