@@ -3,12 +3,12 @@
  * `deploy/manifests/overlays/kind` names.
  */
 import { existsSync } from 'node:fs';
-import { cp, mkdtemp, rename, rm } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { bundle, bundledFiles } from './bundle.ts';
-import { cacheFolder, checkout, contentKey, removeOld } from './cache.ts';
+import { cacheFolder, checkout, contentKey } from './cache.ts';
 import { ContainerEngine } from './container-engine.ts';
 
 /** Each is made from the folder of its name in `deploy/image/`. */
@@ -54,7 +54,6 @@ export async function imageArchives(
   engine: ContainerEngine,
   onProgress: (line: string) => void,
 ): Promise<ImageArchive[]> {
-  await removeOld('images');
   const archives: ImageArchive[] = [];
   for (const image of images) {
     const key = keyOf(image);
@@ -67,6 +66,7 @@ export async function imageArchives(
         await buildImage(engine, image, reference);
         await engine.run('save', '--output', draft, reference);
         await rename(draft, file);
+        await removeAllButNewest(image);
       } finally {
         await rm(draft, { force: true });
         await engine.run('image', 'rm', reference).catch(() => undefined); // not built
@@ -75,6 +75,18 @@ export async function imageArchives(
     archives.push({ image, reference, file });
   }
   return archives;
+}
+
+/** They are large, and each change of the sources makes another. */
+async function removeAllButNewest(image: Image): Promise<void> {
+  const folder = cacheFolder('images');
+  // One image's name begins another's.
+  const names = (await readdir(folder)).filter((name) => new RegExp(`^${image}-[0-9a-f]+\\.tar$`).test(name));
+  const files = await Promise.all(
+    names.map(async (name) => ({ name, time: (await stat(path.join(folder, name))).mtimeMs })),
+  );
+  const old = files.sort((a, b) => b.time - a.time).slice(3);
+  for (const { name } of old) await rm(path.join(folder, name), { force: true });
 }
 
 async function main(): Promise<void> {
