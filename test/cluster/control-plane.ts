@@ -95,7 +95,8 @@ function startApiServer(surroundings: Surroundings, place: Place, etcdEndpoint: 
       'audit-policy-file': auditPolicy(surroundings.directory),
       'audit-log-path': auditLog(surroundings.directory),
       'authorization-mode': 'Node,RBAC',
-      'enable-admission-plugins': 'NodeRestriction',
+      // The second holds in some distributions: who makes a VM's pods must be allowed to hold up the VM's deletion.
+      'enable-admission-plugins': 'NodeRestriction,OwnerReferencesPermissionEnforcement',
       'anonymous-auth': 'false',
       'client-ca-file': certificate('ca.crt'),
       'tls-cert-file': certificate('apiserver.crt'),
@@ -141,7 +142,7 @@ export async function untilApiReady(
   );
 }
 
-/** The controllers that a node, a pod and an owner reference need. The names are kube-controller-manager's own. */
+/** The controllers that a node, a pod, an owner reference and an admission policy need. The names are kube-controller-manager's own. */
 const controllers = [
   'serviceaccount-controller',
   'namespace-controller',
@@ -150,6 +151,7 @@ const controllers = [
   'pod-garbage-collector-controller',
   'garbage-collector-controller',
   'disruption-controller',
+  'validatingadmissionpolicy-status-controller',
 ];
 
 /**

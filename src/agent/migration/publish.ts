@@ -45,7 +45,7 @@ interface Extras {
  * @throws OutdatedWrite when the object is not as it was read; the newest state is then in the cache.
  */
 export async function publishSide<S extends Side>(
-  context: AgentContext,
+  context: Pick<AgentContext, 'client' | 'incoming' | 'outgoing'>,
   migration: VirtualMachineMigration,
   side: S,
   fields: Partial<Sides[S]>,
