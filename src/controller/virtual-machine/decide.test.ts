@@ -600,6 +600,17 @@ describe('while a migration holds the lock', () => {
     expect(released.effects).toEqual([]);
   });
 
+  test('a pod of a migration that is gone is let go when its QEMU is, and not before', () => {
+    const ended = {
+      ...target,
+      container: { state: 'terminated', exitCode: 0, message: '', ranMilliseconds: 1 },
+    } as const;
+    const orphaned = { ...locked, lockHolderExists: false };
+    expect(acts(step({ ...orphaned, pods: [source, ended] }))).toEqual(['releasePod web-m-1']);
+    expect(acts(step({ ...orphaned, pods: [source, target] }))).toEqual([]);
+    expect(acts(step({ ...locked, pods: [source, ended] }))).toEqual([]);
+  });
+
   test("the owner's own pod does not keep an orphaned lock, although that migration made it", () => {
     const status = { migration, placement: { ...placement, podUID: 'target' } };
     const facts = theFacts({ virtualMachine: aVirtualMachine({ status }), pods: [target], lockHolderExists: false });

@@ -56,7 +56,9 @@ export function virtualMachineStep(facts: VirtualMachineFacts): VirtualMachineSt
   const pod = facts.pods.find((candidate) => !others.includes(candidate));
   const scene = { facts, status, stopWanted: deleting || spec.powerState === 'Stopped', pod, others };
   const decision = decide(scene);
-  const unneeded = status.migration === undefined ? unplaced(facts, decision.status) : [];
+  // A migration sees to its pods itself, unless it is gone: then they hold its lock until they are let go.
+  const isMigrating = status.migration !== undefined && facts.lockHolderExists;
+  const unneeded = isMigrating ? [] : unplaced(facts, decision.status);
   const effects = [
     ...unneeded.flatMap(clearAway),
     ...decision.effects,
