@@ -1,15 +1,8 @@
 /** Who has written what to the API server, by its audit log. */
-import { readFile } from 'node:fs/promises';
+import { readAuditLog } from '../cluster/audit-log.ts';
 
 /** `vmferry: PATCH virtualmachines/status`, or with ` refused (409)` → number of requests. */
 export type ApiWrites = Readonly<Record<string, number>>;
-
-interface AuditEntry {
-  verb: string;
-  user: { username: string };
-  objectRef?: { resource?: string; subresource?: string };
-  responseStatus?: { code?: number };
-}
 
 const ours = 'vmferry';
 const writers: readonly [prefix: string, writer: string][] = [
@@ -21,8 +14,7 @@ const writers: readonly [prefix: string, writer: string][] = [
 /** The log so far; the policy leaves reads and leases out. */
 export async function readApiWrites(auditLog: string): Promise<ApiWrites> {
   const writes: Record<string, number> = {};
-  for (const line of (await readFile(auditLog, 'utf8')).split('\n').filter(Boolean)) {
-    const { verb, user, objectRef = {}, responseStatus } = JSON.parse(line) as AuditEntry;
+  for (const { verb, user, objectRef = {}, responseStatus } of await readAuditLog(auditLog)) {
     const writer = writers.find(([prefix]) => user.username.startsWith(prefix))?.[1];
     if (writer === undefined) continue;
     const { resource = '', subresource } = objectRef;

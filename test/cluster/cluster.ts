@@ -7,6 +7,7 @@ import { checkout } from '../../dev/cache.ts';
 import { ensureNetworkTools } from '../../dev/prerequisites.ts';
 import type { ApiRequest } from './api-request.ts';
 import {
+  type Audited,
   auditLog,
   type Surroundings,
   startControllerManager,
@@ -30,6 +31,8 @@ export interface ClusterOptions {
   bundled?: boolean;
   /** `namespaces` (the default as root, where it works) gives each node a network of its own; `loopback` an address. */
   network?: NetworkKind;
+  /** What is in `auditLog`; the writes unless told otherwise. */
+  audited?: Audited;
   /** Is told in one line each what goes on. */
   log?: (line: string) => void;
   /** A folder for everything of this cluster. It stays at the end; without it a temporary one is used and removed. */
@@ -42,7 +45,7 @@ export interface ClusterOptions {
 export interface Cluster extends AsyncDisposable, NodeRuntime {
   /** etcd's data, certificates, logs, kubeconfigs and the nodes' roots. */
   readonly directory: string;
-  /** What was written to the API server, one JSON object a line; reads and leases are left out. */
+  /** What was asked of the API server, one JSON object a line (`audit-log.ts`). */
   readonly auditLog: string;
   readonly adminKubeconfig: string;
   readonly kubectlPath: string;
@@ -69,7 +72,7 @@ export interface Cluster extends AsyncDisposable, NodeRuntime {
  * interrupted or killed.
  */
 export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
-  const { bundled = true, log = () => {} } = options;
+  const { bundled = true, audited = 'writes', log = () => {} } = options;
   await ensureNetworkTools(log);
   const programs = await ensureClusterBinaries(log, options.signal);
   const run = beginRun(options.directory);
@@ -84,7 +87,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     for (const folder of ['certificates', 'logs']) mkdirSync(path.join(run.directory, folder), { recursive: true });
     const surroundings: Surroundings = { directory: run.directory, programs, env: environment(), signal };
     const network = await createNetwork(run, options.network, log);
-    const controlPlane = await startControlPlane(surroundings, network.control);
+    const controlPlane = await startControlPlane(surroundings, network.control, audited);
     const { adminKubeconfig, request, apiServer, etcd, server, etcdEndpoint } = controlPlane;
     const scheduler = startScheduler(surroundings, network.control);
     const env = { KUBECONFIG: adminKubeconfig, PATH: `${programs}:${process.env.PATH}` };

@@ -27,6 +27,9 @@ export interface ControlPlane {
   apiServer: ManagedProcess;
 }
 
+/** What the audit log tells: who wrote what, leases left out, or every request. */
+export type Audited = 'writes' | 'everything';
+
 /** Cold caches and two busy cores included; usually it takes three seconds. */
 const startDeadline = 120_000;
 
@@ -36,14 +39,18 @@ export const auditLog = (directory: string) => path.join(directory, 'logs', 'aud
 export const logFile = (directory: string, name: string) => path.join(directory, 'logs', `${name}.log`);
 
 /** Starts etcd and the API server and returns when the API is ready. */
-export async function startControlPlane(surroundings: Surroundings, place: Place): Promise<ControlPlane> {
+export async function startControlPlane(
+  surroundings: Surroundings,
+  place: Place,
+  audited: Audited,
+): Promise<ControlPlane> {
   const { directory, programs } = surroundings;
   const certificates = certificateFolder(directory);
   const [etcd] = await Promise.all([
     startEtcd(surroundings, place),
     issueCertificates(programs, certificates, controlPlaneCertificates(place.address)),
   ]);
-  const apiServer = await startApiServer(surroundings, place, etcd.endpoint);
+  const apiServer = await startApiServer(surroundings, place, etcd.endpoint, audited);
   for (const name of ['admin', 'controller-manager', 'scheduler']) {
     writeKubeconfig(kubeconfigFile(directory, name), apiServer.endpoint, certificates, { certificate: name });
   }
@@ -81,7 +88,7 @@ function startEtcd(surroundings: Surroundings, place: Place) {
   });
 }
 
-function startApiServer(surroundings: Surroundings, place: Place, etcdEndpoint: string) {
+function startApiServer(surroundings: Surroundings, place: Place, etcdEndpoint: string, audited: Audited) {
   const certificate = (name: string) => path.join(certificateFolder(surroundings.directory), name);
   return onFreePort(place, 6443, async (port) => {
     const endpoint = `https://${place.address}:${port}`;
@@ -92,7 +99,7 @@ function startApiServer(surroundings: Surroundings, place: Place, etcdEndpoint: 
       'secure-port': String(port),
       'endpoint-reconciler-type': 'none', // no pod here reaches the API through the kubernetes Service
       'service-cluster-ip-range': '10.0.0.0/24',
-      'audit-policy-file': auditPolicy(surroundings.directory),
+      'audit-policy-file': auditPolicy(surroundings.directory, audited),
       'audit-log-path': auditLog(surroundings.directory),
       'authorization-mode': 'Node,RBAC',
       // The second holds in some distributions: who makes a VM's pods must be allowed to hold up the VM's deletion.
@@ -111,14 +118,13 @@ function startApiServer(surroundings: Surroundings, place: Place, etcdEndpoint: 
   });
 }
 
-/** Who wrote what is worth a file; who read is not. */
-function auditPolicy(directory: string): string {
+function auditPolicy(directory: string, audited: Audited): string {
   const file = path.join(directory, 'audit-policy.json');
   const quiet = [
     { level: 'None', verbs: ['get', 'list', 'watch'] },
     { level: 'None', resources: [{ group: 'coordination.k8s.io' }] },
   ];
-  const rules = [...quiet, { level: 'Metadata' }];
+  const rules = [...(audited === 'writes' ? quiet : []), { level: 'Metadata' }];
   writeFileSync(
     file,
     JSON.stringify({ apiVersion: 'audit.k8s.io/v1', kind: 'Policy', omitStages: ['RequestReceived'], rules }),
