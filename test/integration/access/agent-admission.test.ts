@@ -10,121 +10,34 @@ import {
   virtualMachineMigrations,
   virtualMachines,
 } from '../../../src/api/objects.ts';
-import { type JsonPatchOperation, KubeClient } from '../../../src/kube/client.ts';
-import { type Lease, leases, type Node, nodes, type Pod, pods } from '../../../src/kube/core-resources.ts';
+import type { JsonPatchOperation, KubeClient } from '../../../src/kube/client.ts';
+import { leases } from '../../../src/kube/core-resources.ts';
 import type { ApiRequest } from '../../../src/kube/transport.ts';
-import { KubeTransport, loadKubeConfig } from '../../../src/kube/transport.ts';
-import { type Cluster, startCluster } from '../../cluster/cluster.ts';
 import { until } from '../../cluster/waiting.ts';
-import { uniqueName } from '../pretend-node.ts';
-import { clientOf } from './account.ts';
-
-const apiVersion = 'vmferry.io/v1alpha1';
-const namespace = 'default';
-const systemNamespace = 'vmferry-system';
-const account = 'vmferry-agent';
+import {
+  account,
+  add,
+  createLease,
+  type Ground,
+  type Holder,
+  onStatus,
+  opened,
+  prepareGround,
+  reference,
+  refusal,
+  remove,
+  systemNamespace,
+} from './ground.ts';
 
 const resources = new AsyncDisposableStack();
-let cluster: Cluster;
+let ground: Ground;
 let admin: KubeClient;
-/** By what their tokens are bound to. */
-let agents: Record<'source' | 'target' | 'bystander' | 'pod' | 'unbound', KubeClient>;
-type Holder = keyof typeof agents;
-
+let agents: Ground['agents'];
 beforeAll(async () => {
-  cluster = resources.use(await startCluster({ network: 'loopback' }));
-  admin = new KubeClient(resources.use(new KubeTransport(loadKubeConfig(cluster.adminKubeconfig))));
-  const [source, target, bystander] = await Promise.all(['node-a', 'node-b', 'node-c'].map(agentOf));
-  const [pod, unbound] = await Promise.all([agentInPodOn('node-a'), clientOf(cluster, account)]);
-  agents = { source, target, bystander, pod, unbound } as typeof agents;
-  for (const client of [source, target, bystander, pod, unbound]) if (client !== undefined) resources.use(client);
-  // The API server takes note of new policies within a second or two.
-  const lease = await aLease('agent.nobody');
-  const enforced = ['not yet', 'vmferry-agent-leases', 'vmferry-agent-migrations', 'vmferry-agent-virtualmachines'];
-  const { metadata } = await aMigration();
-  const { metadata: ofVM } = await aVirtualMachine();
-  await until('the policies are in force', 20_000, async () => {
-    const refusals = await Promise.all(
-      [
-        unbound.replace(leases, lease),
-        unbound.jsonPatch(virtualMachineMigrations, ref(metadata), [add('message', 'x')], { subresource: 'status' }),
-        unbound.jsonPatch(virtualMachines, ref(ofVM), [add('message', 'x')], { subresource: 'status' }),
-      ].map(refusal),
-    );
-    return enforced.slice(1).every((policy) => refusals.some((message) => message?.includes(policy))) || undefined;
-  });
+  ground = await prepareGround(resources);
+  ({ admin, agents } = ground);
 });
 afterAll(() => resources.disposeAsync());
-
-async function agentOf(name: string) {
-  const { metadata } = await admin.create<Node>(nodes, { apiVersion: 'v1', kind: 'Node', metadata: { name } });
-  return clientOf(cluster, account, { kind: 'Node', name, uid: metadata.uid ?? '' });
-}
-
-/** As the kubelet makes a token for the DaemonSet's pod. */
-async function agentInPodOn(nodeName: string) {
-  const spec = { serviceAccountName: account, nodeName, containers: [{ name: 'agent', image: 'agent' }] };
-  const metadata = { namespace: systemNamespace, name: 'agent' };
-  const pod = await admin.create<Pod>(pods, { apiVersion: 'v1', kind: 'Pod', metadata, spec });
-  return clientOf(cluster, account, { kind: 'Pod', name: 'agent', uid: pod.metadata.uid ?? '' });
-}
-
-const ref = ({ name, namespace }: { name: string; namespace: string }) => ({ name, namespace });
-const add = (path: string, value: unknown): JsonPatchOperation => ({ op: 'add', path: `/status/${path}`, value });
-const remove = (path: string): JsonPatchOperation => ({ op: 'remove', path: `/status/${path}` });
-
-/** What the API server says to a request that it refuses. */
-async function refusal(request: Promise<unknown>): Promise<string | undefined> {
-  return await request.then(
-    () => undefined,
-    (error: Error) => error.message,
-  );
-}
-
-const opened = (podUID: string) => ({ attempt: 1, podUID, sequence: 0 });
-
-/** Under way from node-a to node-b, unless told otherwise. */
-async function aMigration(status: VirtualMachineMigration['status'] = {}): Promise<VirtualMachineMigration> {
-  const { metadata } = await admin.create<VirtualMachineMigration>(virtualMachineMigrations, {
-    apiVersion,
-    kind: 'VirtualMachineMigration',
-    metadata: { namespace, name: uniqueName('move') },
-    spec: { virtualMachineName: 'web' },
-  } as never);
-  const patch = {
-    status: {
-      phase: 'Transferring',
-      attempt: 1,
-      sourceNode: 'node-a',
-      targetNode: 'node-b',
-      source: opened('pod-on-a'),
-      target: opened('pod-on-b'),
-      abort: { attempt: 1, reason: 'CancelRequested', message: 'Somebody wants it to stay.' },
-      ...status,
-    },
-  };
-  return await admin.mergePatch<VirtualMachineMigration>(virtualMachineMigrations, ref(metadata), patch, {
-    subresource: 'status',
-  });
-}
-
-/** Placed on node-a. */
-async function aVirtualMachine(): Promise<VirtualMachine> {
-  const { metadata } = await admin.create<VirtualMachine>(virtualMachines, {
-    apiVersion,
-    kind: 'VirtualMachine',
-    metadata: { namespace, name: uniqueName('web') },
-    spec: { memory: '64Mi', firmware: { bios: {} } },
-  } as never);
-  const placement = { nodeName: 'node-a', podName: 'web-1', podUID: 'pod-on-a', generation: 1 };
-  const patch = { status: { phase: 'Running', placement } };
-  return await admin.mergePatch<VirtualMachine>(virtualMachines, ref(metadata), patch, { subresource: 'status' });
-}
-
-function aLease(name: string): Promise<Lease> {
-  const metadata = { namespace: systemNamespace, name };
-  return admin.create(leases, { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata, spec: {} });
-}
 
 /** What an agent has of its context to publish with. */
 const publishing = (client: KubeClient) => {
@@ -132,14 +45,20 @@ const publishing = (client: KubeClient) => {
   return { client, outgoing: informer, incoming: informer, virtualMachines: informer } as never;
 };
 
+/** One line of a table: who tries what, and what the API server answers. */
+type Refused = [what: string, holder: Holder, operations: JsonPatchOperation[], sentence: RegExp];
+
 describe('the status of a migration', () => {
   test('each agent writes its side, and that of the source the transfer', async () => {
-    const migration = await aMigration();
+    const migration = await ground.aMigration();
     const transfer = { mode: 'PreCopy', progressPercent: 64 };
     const verdict = { verdict: 'Completed', verdictAt: new Date().toISOString() } as const;
     await publishSide(publishing(agents.source), migration, 'source', verdict, { transfer });
     await publishSide(publishing(agents.target), migration, 'target', { verdict: 'TookOver' });
-    const { status } = await admin.get<VirtualMachineMigration>(virtualMachineMigrations, ref(migration.metadata));
+    const { status } = await admin.get<VirtualMachineMigration>(
+      virtualMachineMigrations,
+      reference(migration.metadata),
+    );
     expect(status).toEqual({
       ...migration.status,
       transfer,
@@ -149,8 +68,8 @@ describe('the status of a migration', () => {
   });
 
   test('an agent in a pod is the agent of the node that its pod is on', async () => {
-    await publishSide(publishing(agents.pod), await aMigration(), 'source', { verdict: 'Aborted' });
-    const target = publishSide(publishing(agents.pod), await aMigration(), 'target', { verdict: 'Refused' });
+    await publishSide(publishing(agents.pod), await ground.aMigration(), 'source', { verdict: 'Aborted' });
+    const target = publishSide(publishing(agents.pod), await ground.aMigration(), 'target', { verdict: 'Refused' });
     await expect(target).rejects.toThrow(/leaves it as it is/);
   });
 
@@ -159,7 +78,7 @@ describe('the status of a migration', () => {
   const target = /status\.target belongs to the agent of the target node \(node-b\): this is the agent of node-/;
   const controllers = /the rest of its status belongs to the controller/;
   const opening = /a side that the controller has opened, and leaves its attempt and podUID as they are/;
-  const refused: [what: string, holder: Holder, operations: JsonPatchOperation[], sentence: RegExp][] = [
+  const refused: Refused[] = [
     ["a target's agent says that the source has handed over", 'target', [verdict('source', 'Completed')], source],
     ["a target's agent makes up progress", 'target', [add('transfer', { progressPercent: 99 })], source],
     ["a source's agent says that the target has taken over", 'source', [verdict('target', 'TookOver')], target],
@@ -188,43 +107,47 @@ describe('the status of a migration', () => {
     ],
   ];
   test.each(refused)('%s: refused', async (_what, holder, operations, sentence) => {
-    const { metadata } = await aMigration();
-    const write = agents[holder].jsonPatch(virtualMachineMigrations, ref(metadata), operations, {
-      subresource: 'status',
-    });
+    const { metadata } = await ground.aMigration();
+    const write = agents[holder].jsonPatch(virtualMachineMigrations, reference(metadata), operations, onStatus);
     expect(await refusal(write)).toMatch(sentence);
   });
 
   test('a side is opened by the controller alone', async () => {
-    const { metadata } = await aMigration({ target: undefined } as never);
-    const write = agents.target.jsonPatch(virtualMachineMigrations, ref(metadata), [add('target', opened('pod'))], {
-      subresource: 'status',
-    });
+    const { metadata } = await ground.aMigration({ target: undefined });
+    const write = agents.target.jsonPatch(
+      virtualMachineMigrations,
+      reference(metadata),
+      [add('target', opened('pod'))],
+      onStatus,
+    );
     expect(await refusal(write)).toMatch(opening);
   });
 
   test("a migration that has no nodes yet is nobody's", async () => {
-    const none = { sourceNode: undefined, targetNode: undefined } as never;
+    const none = { sourceNode: undefined, targetNode: undefined };
     for (const holder of ['source', 'unbound'] as const) {
-      const { metadata } = await aMigration(none);
-      const write = agents[holder].jsonPatch(virtualMachineMigrations, ref(metadata), [verdict('source', 'Aborted')], {
-        subresource: 'status',
-      });
+      const { metadata } = await ground.aMigration(none);
+      const write = agents[holder].jsonPatch(
+        virtualMachineMigrations,
+        reference(metadata),
+        [verdict('source', 'Aborted')],
+        onStatus,
+      );
       expect(await refusal(write)).toMatch(/denied request/);
     }
   });
 
   test('of the spec and the metadata an agent changes nothing', async () => {
-    const { metadata } = await aMigration();
+    const { metadata } = await ground.aMigration();
     const patch = {
       spec: { cancel: true },
       metadata: { annotations: { a: 'b' }, finalizers: ['vmferry.io/migration'] },
     };
-    expect(await refusal(agents.source.mergePatch(virtualMachineMigrations, ref(metadata), patch))).toMatch(
+    expect(await refusal(agents.source.mergePatch(virtualMachineMigrations, reference(metadata), patch))).toMatch(
       /cannot patch/,
     );
-    await agents.source.mergePatch(virtualMachineMigrations, ref(metadata), patch, { subresource: 'status' });
-    const after = await admin.get<VirtualMachineMigration>(virtualMachineMigrations, ref(metadata));
+    await agents.source.mergePatch(virtualMachineMigrations, reference(metadata), patch, onStatus);
+    const after = await admin.get<VirtualMachineMigration>(virtualMachineMigrations, reference(metadata));
     expect(after.spec.cancel).toBe(false);
     expect(after.metadata).toMatchObject({ uid: metadata.uid, generation: metadata.generation });
     expect(after.metadata.annotations ?? after.metadata.finalizers).toBeUndefined();
@@ -235,17 +158,17 @@ describe('the status of a VM', () => {
   const report = { podUID: 'pod-on-a', runState: 'running', running: true, blockers: [], sequence: 1 };
 
   test('the agent of its node says how the guest is', async () => {
-    const vm = await aVirtualMachine();
+    const vm = await ground.aVirtualMachine();
     const { signal } = new AbortController();
     expect(await publishGuest(publishing(agents.source), vm, report, signal)).toBe(true);
-    const { status } = await admin.get<VirtualMachine>(virtualMachines, ref(vm.metadata));
+    const { status } = await admin.get<VirtualMachine>(virtualMachines, reference(vm.metadata));
     expect(status).toEqual({ ...vm.status, guest: report });
   });
 
   const others =
     /The VM belongs to the agent of the node on which it is placed \(node-a\): this is the agent of node-b/;
   const controllers = /An agent writes status\.guest of a VM; the rest of its status belongs to the controller/;
-  const refused: [what: string, holder: Holder, operations: JsonPatchOperation[], sentence: RegExp][] = [
+  const refused: Refused[] = [
     ["another node's agent says that the guest is down", 'target', [add('guest', report)], others],
     ["another node's agent takes the VM", 'target', [add('placement/nodeName', 'node-b')], others],
     ['an agent lets go of the VM', 'source', [add('guest', report), remove('placement/podUID')], controllers],
@@ -260,15 +183,17 @@ describe('the status of a VM', () => {
     ['who has a token that names no node speaks', 'unbound', [add('guest', report)], /names no node: use the one that/],
   ];
   test.each(refused)('%s: refused', async (_what, holder, operations, sentence) => {
-    const { metadata } = await aVirtualMachine();
-    const write = agents[holder].jsonPatch(virtualMachines, ref(metadata), operations, { subresource: 'status' });
+    const { metadata } = await ground.aVirtualMachine();
+    const write = agents[holder].jsonPatch(virtualMachines, reference(metadata), operations, onStatus);
     expect(await refusal(write)).toMatch(sentence);
   });
 
   test('an agent fences nobody', async () => {
-    const { metadata } = await aVirtualMachine();
+    const { metadata } = await ground.aVirtualMachine();
     const patch = { metadata: { annotations: { 'vmferry.io/fenced': 'pod-on-a' } } };
-    expect(await refusal(agents.source.mergePatch(virtualMachines, ref(metadata), patch))).toMatch(/cannot patch/);
+    expect(await refusal(agents.source.mergePatch(virtualMachines, reference(metadata), patch))).toMatch(
+      /cannot patch/,
+    );
   });
 });
 
@@ -291,15 +216,14 @@ describe('leases', () => {
   const own = /An agent keeps the lease of its own node alone: agent\.node-a/;
   test("an agent takes neither another's nor the leader's: refused", async () => {
     for (const name of ['agent.node-b', 'vmferry-controller']) {
-      const lease = await aLease(name);
+      const lease = await ground.aLease(name);
       const taken = { ...lease, spec: { holderIdentity: 'thief', leaseDurationSeconds: 3600 } };
       expect(await refusal(agents.source.replace(leases, taken)), name).toMatch(own);
     }
   });
 
   test('an agent creates no other, under no other name, and nowhere else: refused', async () => {
-    const create = (metadata: Lease['metadata'] | object, client = agents.source) =>
-      refusal(client.create(leases, { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata } as never));
+    const create = (metadata: object, client = agents.source) => refusal(createLease(client, metadata));
     expect(await create({ namespace: systemNamespace, name: 'agent.node-c' })).toMatch(own);
     expect(await create({ namespace: systemNamespace, generateName: 'agent.node-a' })).toMatch(own);
     expect(await create({ namespace: 'kube-node-lease', name: 'agent.node-a' })).toMatch(
@@ -337,9 +261,9 @@ test('the API server finds no fault with the expressions of the policies', async
     status?: { observedGeneration?: number; typeChecking?: { expressionWarnings?: object[] } };
   }
   const policies = async () =>
-    (JSON.parse(await cluster.kubectl('get', 'validatingadmissionpolicies', '-o', 'json')).items as Policy[]).filter(
-      ({ metadata }) => metadata.name.startsWith('vmferry-'),
-    );
+    (
+      JSON.parse(await ground.cluster.kubectl('get', 'validatingadmissionpolicies', '-o', 'json')).items as Policy[]
+    ).filter(({ metadata }) => metadata.name.startsWith('vmferry-'));
   const checked = await until('the policies are checked', 30_000, async () => {
     const all = await policies();
     return all.every(({ metadata, status }) => status?.observedGeneration === metadata.generation) ? all : undefined;
