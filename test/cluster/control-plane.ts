@@ -148,7 +148,7 @@ export async function untilApiReady(
   );
 }
 
-/** The controllers that a node, a pod, an owner reference and an admission policy need. The names are kube-controller-manager's own. */
+/** The controllers that a node, a pod and an owner reference need. The names are kube-controller-manager's own. */
 const controllers = [
   'serviceaccount-controller',
   'namespace-controller',
@@ -157,7 +157,6 @@ const controllers = [
   'pod-garbage-collector-controller',
   'garbage-collector-controller',
   'disruption-controller',
-  'validatingadmissionpolicy-status-controller',
 ];
 
 /**
