@@ -64,6 +64,7 @@ test('what lies with the VM and not with the target is not tried again', async (
   const { status } = await system.finished('in-vain');
   expect(status, status?.message).toMatchObject({ phase: 'Failed', reason: 'TransferTimedOut', attempt: 1 });
   expect(status?.attempts ?? []).toEqual([]);
-  expect(sides.source.story).toContain('cancelled');
+  // A QEMU that takes long to answer when it is to give up has its stream cut.
+  expect(sides.source.story.filter((word) => word === 'cancelled' || word === 'failed')).toHaveLength(1);
   await assertOneLife(system, 'web', recorder);
 });

@@ -53,17 +53,20 @@ export class ReturnPathProxy implements AsyncDisposable {
       socket.on('error', () => undefined);
     }
     source.pipe(target);
+    let lastWord = false;
     let unread = Buffer.alloc(0);
     target.on('data', (chunk: Buffer) => {
       unread = Buffer.concat([unread, chunk]);
       for (let message = firstMessage(unread); message !== undefined; message = firstMessage(unread)) {
         unread = unread.subarray(message.length);
-        if (message.readUInt16BE(0) === shut) this.#heldBack.resolve();
+        lastWord = message.readUInt16BE(0) === shut;
+        if (lastWord) this.#heldBack.resolve();
         else source.write(message);
       }
     });
     source.on('close', () => target.destroy());
-    target.on('close', () => source.destroy());
+    // The target may close its side when it has said its last word: the source is to hear of neither before the cut.
+    target.on('close', () => lastWord || source.destroy());
   }
 }
 
