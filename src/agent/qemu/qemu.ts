@@ -199,7 +199,6 @@ export class Qemu implements AsyncDisposable {
       if (!(error instanceof QmpBusy)) throw error;
       return await this.#connect(monitors[1] ?? '');
     });
-    this.#toldMigration = undefined;
     connection.onEvent((event) => {
       if (event.name === 'MIGRATION') this.#toldMigration = event.data.status;
       for (const handler of this.#eventHandlers) handler(event);
