@@ -5,7 +5,7 @@ import type { VirtualMachineMigration } from '../../src/api/objects.ts';
 import { assertUnbroken, readHeartbeats } from '../guest/heartbeat.ts';
 import type { HeartbeatRecorder } from '../guest/heartbeat-recorder.ts';
 import { qemusBelow } from './leftovers.ts';
-import { assertAnotherLife } from './one-life.ts';
+import { assertAnotherLife, startRestartable } from './one-life.ts';
 import { moveSlowly } from './qemu-watch.ts';
 import { System } from './system.ts';
 
@@ -14,14 +14,6 @@ beforeAll(async () => {
   system = await System.start();
 });
 afterAll(() => system?.[Symbol.asyncDispose]());
-
-function start(name: string): Promise<HeartbeatRecorder> {
-  return system.startVirtualMachine(
-    name,
-    { totalMiB: 64, hotMiB: 4, dirtyMiBPerSecond: 2 },
-    { restartPolicy: 'OnFailure' },
-  );
-}
 
 /** An agent is silent after 30 s. */
 async function needsAttention(name: string): Promise<VirtualMachineMigration> {
@@ -38,7 +30,7 @@ async function countsOn(recorder: HeartbeatRecorder): Promise<void> {
 
 test("the source's node is silent before the transfer and in it: people are asked, and both go on when it is back", async () => {
   await system.cluster.kubectl('cordon', 'node-b');
-  const recorders = [await start('sent'), await start('checked')];
+  const recorders = [await startRestartable(system, 'sent'), await startRestartable(system, 'checked')];
   await system.cluster.kubectl('uncordon', 'node-b');
   await using sides = await moveSlowly(system, 'sent-1', 'sent', { transfer: { maxBandwidth: '1Mi' } });
   const { nodeName } = sides.source.pod.spec;
@@ -73,7 +65,7 @@ test("the source's node is silent before the transfer and in it: people are aske
 });
 
 test('the target is lost with its node before anybody was told that it ran: fenced, the VM starts again from its disks', async () => {
-  const recorder = await start('told');
+  const recorder = await startRestartable(system, 'told');
   await using sides = await moveSlowly(system, 'told-1', 'told');
   const { source, target } = sides;
   const node = system.node(target.pod.spec.nodeName);

@@ -1,8 +1,7 @@
 /** The newest memory is lost after the handover, or before it: the older copy on the other side is never continued. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { HeartbeatRecorder } from '../guest/heartbeat-recorder.ts';
 import { holdBeforeThePlan } from './before-the-plan.ts';
-import { assertAnotherLife } from './one-life.ts';
+import { assertAnotherLife, startRestartable } from './one-life.ts';
 import { moveSlowly, watchSides } from './qemu-watch.ts';
 import { ReturnPathProxy } from './return-path-proxy.ts';
 import { System } from './system.ts';
@@ -13,16 +12,8 @@ beforeAll(async () => {
 });
 afterAll(() => system?.[Symbol.asyncDispose]());
 
-function start(name: string): Promise<HeartbeatRecorder> {
-  return system.startVirtualMachine(
-    name,
-    { totalMiB: 64, hotMiB: 4, dirtyMiBPerSecond: 2 },
-    { restartPolicy: 'OnFailure' },
-  );
-}
-
 test('the target is lost after it was continued, with its agent and without an API server: the source stays as it is', async () => {
-  const recorder = await start('ahead');
+  const recorder = await startRestartable(system, 'ahead');
   await using sides = await moveSlowly(system, 'ahead-1', 'ahead');
   const { agent } = system.node(sides.target.pod.spec.nodeName);
   await system.cluster.stopApiServer();
@@ -40,7 +31,7 @@ test('the target is lost after it was continued, with its agent and without an A
 });
 
 test('the target is lost a moment after it was continued: the source stays as it is', async () => {
-  const recorder = await start('brief');
+  const recorder = await startRestartable(system, 'brief');
   await using sides = await moveSlowly(system, 'brief-1', 'brief');
   await system.controller.kill('SIGSTOP');
   await sides.target.told('RESUME');
@@ -56,7 +47,7 @@ test('the target is lost a moment after it was continued: the source stays as it
 });
 
 test('the source has run on after a lost last message and is lost then: the complete target is never continued', async () => {
-  const recorder = await start('behind');
+  const recorder = await startRestartable(system, 'behind');
   const held = await holdBeforeThePlan(system, 'behind-1', 'behind', { transfer: { encryption: 'None' } });
   await using proxy = await ReturnPathProxy.to(held.endpoint);
   await held.divert(proxy.endpoint);
