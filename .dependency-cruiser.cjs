@@ -38,6 +38,7 @@ module.exports = {
     layer('migration', ['kube', 'qmp', 'observability', ...tops]),
     layer('kube', ['api', 'machine', 'migration', 'qmp', ...tops]),
     layer('qmp', ['api', 'machine', 'migration', 'kube', ...tops]),
+    layer('certificates', ['api', 'machine', 'migration', 'kube', 'qmp', 'observability', ...tops]),
     layer('observability', ['api', 'machine', 'migration', 'kube', 'qmp', ...tops]),
     ...tops.map((top) =>
       layer(

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { createKeyPair } from '../../src/agent/credentials/key-pair.ts';
+import { createKeyPair } from '../../src/certificates/key-pair.ts';
 import { defineHardware, type HardwareDefinition } from '../../src/machine/hardware.ts';
 import type { QmpEvent } from '../../src/qmp/events.ts';
 import { type Features, probe } from '../../src/qmp/features.ts';

@@ -1,7 +1,7 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { KeyPair } from '../../src/agent/credentials/key-pair.ts';
+import type { KeyPair } from '../../src/certificates/key-pair.ts';
 import { qemuArguments } from '../../src/machine/command-line.ts';
 import type { HardwareDefinition } from '../../src/machine/hardware.ts';
 import { QmpConnection } from '../../src/qmp/connection.ts';

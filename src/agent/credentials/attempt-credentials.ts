@@ -1,7 +1,8 @@
 /** What one side of one attempt proves itself with. */
+
+import { createKeyPair, type KeyPair } from '../../certificates/key-pair.ts';
 import { attemptFiles, attemptStamp } from '../../migration/attempt.ts';
 import type { StateDirectory } from '../state-directory.ts';
-import { createKeyPair, type KeyPair } from './key-pair.ts';
 
 export interface AttemptKeys {
   /** QEMU's, for the migration stream. */

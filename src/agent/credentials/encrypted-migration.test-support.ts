@@ -2,10 +2,10 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { KeyPair } from '../../certificates/key-pair.ts';
 import { attemptStamp, streamCredentialsID } from '../../migration/attempt.ts';
 import { capabilitiesFor, parametersFor } from '../../qmp/migration-settings.ts';
 import type { Qemu } from '../qemu/qemu.ts';
-import type { KeyPair } from './key-pair.ts';
 import { installStreamCredentials } from './stream-credentials.ts';
 
 const migrationUID = '3d813cbb-47fb-32ba-91df-831e1593ac29';

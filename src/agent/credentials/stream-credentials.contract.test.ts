@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { describe, expect, test } from 'vitest';
+import { createKeyPair } from '../../certificates/key-pair.ts';
 import type { Qemu } from '../qemu/qemu.ts';
 import { listening, Node, podUID } from '../started-qemu.test-support.ts';
 import { Eavesdropper, id, listen, migrate, stamp, type Trust } from './encrypted-migration.test-support.ts';
-import { createKeyPair } from './key-pair.ts';
 import { InvalidPeerCertificate, installStreamCredentials } from './stream-credentials.ts';
 import { removeTraces, userObjects } from './traces.ts';
 

@@ -1,7 +1,7 @@
 /** Gives QEMU the keys of a migration stream. */
 import { X509Certificate } from 'node:crypto';
+import type { KeyPair } from '../../certificates/key-pair.ts';
 import type { Qemu } from '../qemu/qemu.ts';
-import type { KeyPair } from './key-pair.ts';
 import { PassingFolder } from './passing-folder.ts';
 import { userObjects } from './traces.ts';
 

@@ -1,9 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { SecureContext } from 'node:tls';
+import type { KeyPair } from '../../certificates/key-pair.ts';
 import { Deadline } from '../../kube/deadline.ts';
 import type { Logger } from '../../observability/logger.ts';
-import type { KeyPair } from '../credentials/key-pair.ts';
 import type { HandoverRefusalCode } from './errors.ts';
 import { answerWithinMilliseconds, type HandoverCalls, handoverCalls } from './messages.ts';
 import { type PinnedPeer, pinPeer } from './pinned-peer.ts';

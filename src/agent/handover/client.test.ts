@@ -3,7 +3,7 @@ import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { expect, test, vi } from 'vitest';
 import { TcpProxy } from '../../../test/integration/kube/tcp-proxy.ts';
-import { createKeyPair } from '../credentials/key-pair.ts';
+import { createKeyPair } from '../../certificates/key-pair.ts';
 import { HandoverClient } from './client.ts';
 import { HandoverRefused, HandoverUnreachable } from './errors.ts';
 import { attempt, attemptOf, host, listeningTo, logger, otherAttempt, startTarget } from './handover.test-support.ts';

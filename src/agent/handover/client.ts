@@ -2,9 +2,9 @@ import type { IncomingMessage } from 'node:http';
 import { Agent, request as httpsRequest } from 'node:https';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { TLSSocket } from 'node:tls';
+import type { KeyPair } from '../../certificates/key-pair.ts';
 import { Deadline } from '../../kube/deadline.ts';
 import type { Logger } from '../../observability/logger.ts';
-import type { KeyPair } from '../credentials/key-pair.ts';
 import { type HandoverRefusalCode, HandoverRefused, HandoverUnreachable } from './errors.ts';
 import {
   type CompletedMessage,

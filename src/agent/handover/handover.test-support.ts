@@ -2,9 +2,9 @@
 import { once } from 'node:events';
 import { connect as connectTcp, type Socket } from 'node:net';
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls';
+import { createKeyPair, type KeyPair } from '../../certificates/key-pair.ts';
 import { attemptStamp } from '../../migration/attempt.ts';
 import { createLogger } from '../../observability/logger.ts';
-import { createKeyPair, type KeyPair } from '../credentials/key-pair.ts';
 import { handoverCalls } from './messages.ts';
 import { type HandoverHandle, HandoverServer } from './server.ts';
 

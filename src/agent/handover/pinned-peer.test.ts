@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { expect, test } from 'vitest';
-import { createKeyPair } from '../credentials/key-pair.ts';
+import { createKeyPair } from '../../certificates/key-pair.ts';
 import { pinPeer } from './pinned-peer.ts';
 
 const own = await createKeyPair('own');

@@ -1,6 +1,6 @@
 import { constants, X509Certificate } from 'node:crypto';
 import { createSecureContext, type SecureContext } from 'node:tls';
-import type { KeyPair } from '../credentials/key-pair.ts';
+import type { KeyPair } from '../../certificates/key-pair.ts';
 import { HandoverCertificateInvalid } from './errors.ts';
 
 /** One version, and no way to go on with an earlier session: every connection proves anew who is at its ends. */

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect as connectTcp } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { expect, test, vi } from 'vitest';
-import { createKeyPair } from '../credentials/key-pair.ts';
+import { createKeyPair } from '../../certificates/key-pair.ts';
 import {
   attempt,
   attemptOf,

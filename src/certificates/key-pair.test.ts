@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { expect, test } from 'vitest';
-import { bundleOptions } from '../../../dev/bundle.ts';
-import { attemptStamp } from '../../migration/attempt.ts';
+import { bundleOptions } from '../../dev/bundle.ts';
+import { attemptStamp } from '../migration/attempt.ts';
 import { createKeyPair } from './key-pair.ts';
 
 const stamp = attemptStamp('0f8fad5b-d9cb-469f-a165-70867728950e', 11);
@@ -41,6 +41,14 @@ test('the longest name fits what is published, and a longer one is refused', asy
   const { certificate } = await createKeyPair('x'.repeat(64));
   expect(certificate.length).toBeLessThan(2048);
   await expect(createKeyPair('x'.repeat(65))).rejects.toThrow(RangeError);
+});
+
+test('a server is called by DNS names and by addresses, of any length', async () => {
+  const name = `${'long.'.repeat(20)}svc`;
+  const { certificate } = await createKeyPair('a-server', { addresses: [name, '10.0.0.1'] });
+  const read = new X509Certificate(certificate);
+  expect([read.checkHost(name), read.checkIP('10.0.0.1')]).toEqual([name, '10.0.0.1']);
+  expect([read.checkHost('a-server'), read.checkIP('10.0.0.2')]).toEqual([undefined, undefined]);
 });
 
 test('no two are alike', async () => {
