@@ -17,6 +17,10 @@ export interface VirtualMachineSpec {
    */
   restartPolicy?: "Always" | "OnFailure" | "Never";
   /**
+   * What becomes of the VM when its pod is evicted, as `kubectl drain` does. LiveMigrate: the VM moves to another node and its guest runs on; the eviction is refused until it has. Stop: the guest is powered down, and restartPolicy says whether it starts again elsewhere.
+   */
+  evictionPolicy?: "LiveMigrate" | "Stop";
+  /**
    * How long a guest may take to power itself down before QEMU is ended, in seconds.
    */
   terminationGracePeriodSeconds?: number;
