@@ -39,6 +39,7 @@ module.exports = {
     layer('kube', ['api', 'machine', 'migration', 'qmp', ...tops]),
     layer('qmp', ['api', 'machine', 'migration', 'kube', ...tops]),
     layer('certificates', ['api', 'machine', 'migration', 'kube', 'qmp', 'observability', ...tops]),
+    layer('http', ['api', 'machine', 'migration', 'kube', 'qmp', 'observability', ...tops]),
     layer('observability', ['api', 'machine', 'migration', 'kube', 'qmp', ...tops]),
     ...tops.map((top) =>
       layer(

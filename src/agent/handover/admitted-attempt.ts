@@ -2,12 +2,12 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { SecureContext } from 'node:tls';
 import type { KeyPair } from '../../certificates/key-pair.ts';
+import { readJson, UnreadableBody } from '../../http/read-json.ts';
 import { Deadline } from '../../kube/deadline.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { HandoverRefusalCode } from './errors.ts';
-import { answerWithinMilliseconds, type HandoverCalls, handoverCalls } from './messages.ts';
+import { answerWithinMilliseconds, type HandoverCalls, handoverCalls, maxBodyBytes } from './messages.ts';
 import { type PinnedPeer, pinPeer } from './pinned-peer.ts';
-import { readJson, UnreadableBody } from './read-json.ts';
 
 /**
  * What the target's agent does when the source's calls; each call may come twice. The signal aborts when the answer is due
@@ -102,7 +102,7 @@ export class AdmittedAttempt implements Disposable {
 
   async #read<K extends keyof HandoverCalls>(name: K, request: IncomingMessage) {
     try {
-      return handoverCalls[name].readMessage(await readJson(request));
+      return handoverCalls[name].readMessage(await readJson(request, maxBodyBytes));
     } catch (error) {
       if (error instanceof UnreadableBody) throw error;
       return 'incomplete';

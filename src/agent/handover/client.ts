@@ -3,6 +3,7 @@ import { Agent, request as httpsRequest } from 'node:https';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { TLSSocket } from 'node:tls';
 import type { KeyPair } from '../../certificates/key-pair.ts';
+import { readJson, UnreadableBody } from '../../http/read-json.ts';
 import { Deadline } from '../../kube/deadline.ts';
 import type { Logger } from '../../observability/logger.ts';
 import { type HandoverRefusalCode, HandoverRefused, HandoverUnreachable } from './errors.ts';
@@ -10,13 +11,13 @@ import {
   type CompletedMessage,
   type HandoverCalls,
   handoverCalls,
+  maxBodyBytes,
   maxTextLength,
   type PingAnswer,
   type RefuseMessage,
   type VerdictAnswer,
 } from './messages.ts';
 import { pinPeer, protocolOptions } from './pinned-peer.ts';
-import { readJson, UnreadableBody } from './read-json.ts';
 
 export interface HandoverClientOptions {
   /** The attempt's stamp. */
@@ -183,7 +184,7 @@ export class HandoverClient implements AsyncDisposable {
   ): Promise<HandoverCalls[K]['answer']> {
     const { path, readAnswer } = handoverCalls[name];
     const response = await this.#post(path, JSON.stringify(message), signal);
-    const body = await readJson(response).catch((error) => {
+    const body = await readJson(response, maxBodyBytes).catch((error) => {
       if (error instanceof UnreadableBody) throw new HandoverRefused('InvalidAnswer', error.message, { cause: error });
       throw unreachable(error);
     });

@@ -4,10 +4,10 @@ import { createServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { KeyPair } from '../../certificates/key-pair.ts';
+import { UnreadableBody } from '../../http/read-json.ts';
 import type { Logger } from '../../observability/logger.ts';
 import { AdmittedAttempt, type HandoverHandle } from './admitted-attempt.ts';
 import { protocolOptions } from './pinned-peer.ts';
-import { UnreadableBody } from './read-json.ts';
 
 export type { HandoverHandle } from './admitted-attempt.ts';
 

@@ -1,5 +1,4 @@
 import type { IncomingMessage } from 'node:http';
-import { maxBodyBytes } from './messages.ts';
 
 /** The other side sent what is no JSON, or more than it may. */
 export class UnreadableBody extends Error {
@@ -10,7 +9,7 @@ export class UnreadableBody extends Error {
  * The body as JSON. One that is too long is not read to its end: no more is read from its connection.
  * @throws UnreadableBody, or the connection's error when it ends before the body does
  */
-export async function readJson(stream: IncomingMessage): Promise<unknown> {
+export async function readJson(stream: IncomingMessage, maxBodyBytes: number): Promise<unknown> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of stream as AsyncIterable<Buffer>) {
