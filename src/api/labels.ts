@@ -12,6 +12,8 @@ export const labels = {
   migrationName: 'vmferry.io/migration-name',
   /** On every VM pod: how it came to be, `start` or `target`. */
   role: 'vmferry.io/role',
+  /** On a migration that an eviction has made: UID of the pod that was to be evicted. */
+  evictedPod: 'vmferry.io/evicted-pod',
 } as const;
 
 export const annotations = {
@@ -35,6 +37,11 @@ export const outOfServiceTaint = 'node.kubernetes.io/out-of-service';
 
 /** The namespace of the controller's lease and of the agents' leases, unless told otherwise. */
 export const systemNamespace = 'vmferry-system';
+
+/** What makes the API server ask about evictions, and the webhook's name in it; the Service by which it asks. */
+export const webhookConfiguration = 'vmferry-eviction';
+export const evictionWebhook = 'eviction.vmferry.io';
+export const webhookService = 'vmferry-webhook';
 
 /** The pod condition that says that the guest runs in this pod: a readiness gate of every VM pod. */
 export const guestRunningCondition = 'vmferry.io/guest-running';

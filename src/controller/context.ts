@@ -8,7 +8,14 @@ import {
   virtualMachines,
 } from '../api/objects.ts';
 import type { KubeClient } from '../kube/client.ts';
-import { type Node, nodes, type Pod, pods } from '../kube/core-resources.ts';
+import {
+  type Node,
+  nodes,
+  type Pod,
+  type PodDisruptionBudget,
+  podDisruptionBudgets,
+  pods,
+} from '../kube/core-resources.ts';
 import { EventRecorder } from '../kube/events.ts';
 import { Informer } from '../kube/informer.ts';
 import type { Logger } from '../observability/logger.ts';
@@ -28,6 +35,8 @@ export interface ControllerContext {
   /** Nodes change every few minutes without saying anything new: `onNodeChange` tells what matters. */
   readonly nodes: Informer<Node>;
   readonly agents: AgentPresences;
+  /** Those that carry a VM's name. */
+  readonly budgets: Informer<PodDisruptionBudget>;
   readonly recorder: EventRecorder;
   readonly logger: Logger;
   readonly options: ControllerOptions;
@@ -77,6 +86,9 @@ export function createContext(
     pods: resources.use(new Informer(client, pods, { logger, labelSelector: labels.virtualMachine, indexes })),
     nodes: resources.use(new Informer(client, nodes, { logger })),
     agents: resources.use(createAgentPresences(client, { namespace, now: Date.now, logger })),
+    budgets: resources.use(
+      new Informer(client, podDisruptionBudgets, { logger, labelSelector: labels.virtualMachine }),
+    ),
     recorder: resources.use(new EventRecorder(client, source)),
     logger,
     options,
@@ -92,8 +104,9 @@ export function informersOf({
   pods,
   nodes,
   agents,
+  budgets,
 }: ControllerContext): Pick<Informer<never>, 'start' | 'synced'>[] {
-  return [virtualMachines, migrations, pods, nodes, agents.leases];
+  return [virtualMachines, migrations, pods, nodes, agents.leases, budgets];
 }
 
 function optional(value: string | undefined): string[] {

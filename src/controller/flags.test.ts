@@ -9,19 +9,28 @@ test('an image is enough', () => {
     namespace: 'vmferry-system',
     leaderElect: true,
     healthPort: 0,
+    webhookPort: 0,
+    webhookAddress: 'vmferry-webhook.vmferry-system.svc',
   });
 });
 
 test('everything can be said', () => {
   const args = '--qemu-image=i --kubeconfig k --accelerator=tcg --namespace n --no-leader-elect --health-port 8081';
-  expect(parseFlags(args.split(' '))).toEqual({
+  const webhook = '--webhook-port 9444 --webhook-address 10.0.0.1';
+  expect(parseFlags(`${args} ${webhook}`.split(' '))).toEqual({
     kubeconfig: 'k',
     accelerator: 'tcg',
     qemuImage: 'i',
     namespace: 'n',
     leaderElect: false,
     healthPort: 8081,
+    webhookPort: 9444,
+    webhookAddress: '10.0.0.1',
   });
+});
+
+test('the webhook is called by its Service of the namespace', () => {
+  expect(parseFlags(['--qemu-image=i', '--namespace=n'])?.webhookAddress).toBe('vmferry-webhook.n.svc');
 });
 
 test('asking for help asks for nothing else', () => {
@@ -33,6 +42,7 @@ test.each([
   [[], '--qemu-image is required: the container image of the VM pods.'],
   [['--qemu-image', 'i', '--health-port', '-1'], /--health-port/],
   [['--qemu-image', 'i', '--health-port=70000'], '--health-port must be a port number from 0 to 65535, not "70000".'],
+  [['--qemu-image', 'i', '--webhook-port=https'], '--webhook-port must be a port number from 0 to 65535, not "https".'],
   [['--qemu-image', 'i', '--colour'], "Unknown option '--colour'."],
   [['--qemu-image', 'i', 'more'], /^Unexpected argument 'more'\.$/],
 ])('%j is refused in one sentence', (args, message) => {

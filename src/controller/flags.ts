@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { systemNamespace } from '../api/labels.ts';
+import { systemNamespace, webhookService } from '../api/labels.ts';
 
 export interface Flags {
   readonly kubeconfig: string | undefined;
@@ -8,6 +8,9 @@ export interface Flags {
   readonly namespace: string;
   readonly leaderElect: boolean;
   readonly healthPort: number;
+  /** 0: no webhook, so that evictions are refused and bring about nothing. */
+  readonly webhookPort: number;
+  readonly webhookAddress: string;
 }
 
 export const usage = `Usage: vmferry-controller --qemu-image IMAGE [flags]
@@ -18,6 +21,8 @@ export const usage = `Usage: vmferry-controller --qemu-image IMAGE [flags]
   --namespace NAME          namespace of the leader's and the agents' leases (default ${systemNamespace})
   --[no-]leader-elect       work only while holding the lease (default on)
   --health-port PORT        serve /healthz and /readyz there; 0 is off (default 0)
+  --webhook-port PORT       answer the API server's questions about evictions there; 0 is off (default 0)
+  --webhook-address NAME    DNS name or IP address by which it asks (default ${webhookService}.NAMESPACE.svc)
 `;
 
 /**
@@ -33,12 +38,24 @@ export function parseFlags(args: readonly string[]): Flags | undefined {
   }
   const qemuImage = values['qemu-image'];
   if (!qemuImage) throw new Error('--qemu-image is required: the container image of the VM pods.');
-  const healthPort = Number(values['health-port']);
-  if (!/^\d+$/.test(values['health-port']) || healthPort > 65_535) {
-    throw new Error(`--health-port must be a port number from 0 to 65535, not "${values['health-port']}".`);
-  }
   const { kubeconfig } = values;
-  return { kubeconfig, accelerator, qemuImage, namespace, leaderElect: values['leader-elect'], healthPort };
+  return {
+    kubeconfig,
+    accelerator,
+    qemuImage,
+    namespace,
+    leaderElect: values['leader-elect'],
+    healthPort: portNumber('--health-port', values['health-port']),
+    webhookPort: portNumber('--webhook-port', values['webhook-port']),
+    webhookAddress: values['webhook-address'] ?? `${webhookService}.${namespace}.svc`,
+  };
+}
+
+function portNumber(flag: string, text: string): number {
+  const port = Number(text);
+  if (!/^\d+$/.test(text) || port > 65_535)
+    throw new Error(`${flag} must be a port number from 0 to 65535, not "${text}".`);
+  return port;
 }
 
 function parse(args: readonly string[]) {
@@ -53,6 +70,8 @@ function parse(args: readonly string[]) {
         namespace: { type: 'string', default: systemNamespace },
         'leader-elect': { type: 'boolean', default: true },
         'health-port': { type: 'string', default: '0' },
+        'webhook-port': { type: 'string', default: '0' },
+        'webhook-address': { type: 'string' },
         help: { type: 'boolean', short: 'h', default: false },
       },
     });

@@ -1,4 +1,4 @@
-/** The controller process: caches first, then the lease, then the reconcilers. */
+/** The controller process: caches first, then the webhook of every replica, then the lease and the reconcilers. */
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { hostname } from 'node:os';
@@ -9,6 +9,8 @@ import { startHealthServer } from '../observability/health.ts';
 import { createLogger, type Logger } from '../observability/logger.ts';
 import { runProcess } from '../observability/shutdown.ts';
 import { createContext, informersOf } from './context.ts';
+import { createDisruptionBudgetController } from './drain/disruption-budget.ts';
+import { startEvictionWebhook } from './drain/webhook.ts';
 import { type Flags, parseFlags, usage } from './flags.ts';
 import { createMigrationController } from './migration/reconciler.ts';
 import { createVirtualMachineController } from './virtual-machine/reconciler.ts';
@@ -45,13 +47,19 @@ async function run(
   // Disposed of in reverse order: the reconcilers stop before the lease is given back.
   const election = flags.leaderElect ? resources.use(createElection(client, flags.namespace, logger)) : undefined;
   const context = createContext(client, flags, logger, resources);
-  const controllers = [createVirtualMachineController(context), createMigrationController(context)];
+  const controllers = [
+    createVirtualMachineController(context),
+    createMigrationController(context),
+    createDisruptionBudgetController(context),
+  ];
   for (const controller of controllers) resources.use(controller);
 
   // A standby keeps its caches warm, so that it takes over at once; what changes meanwhile waits in the queues.
   const informers = informersOf(context);
   for (const informer of informers) informer.start();
   await Promise.all(informers.map((informer) => informer.synced(signal)));
+  const { webhookPort: port, webhookAddress: address } = flags;
+  if (port !== 0) await startEvictionWebhook(context, { port, address }, resources);
   warm = true;
   logger.info('Caches are warm');
   await election?.acquire(signal);

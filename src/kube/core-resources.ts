@@ -142,6 +142,19 @@ export interface ObjectReference {
   resourceVersion?: string;
 }
 
+/** `policy/v1`. */
+export interface PodDisruptionBudget extends KubeObject {
+  metadata: ObjectMeta & { name: string; namespace: string };
+  spec: { minAvailable?: number | string; selector?: { matchLabels?: Record<string, string> } };
+}
+
+/** `admissionregistration.k8s.io/v1`. */
+export interface ValidatingWebhookConfiguration extends KubeObject {
+  metadata: ObjectMeta & { name: string };
+  /** `caBundle`: PEM in base64. */
+  webhooks?: { name: string; clientConfig: { caBundle?: string } }[];
+}
+
 /** `events.k8s.io/v1`. */
 export interface Event extends KubeObject {
   metadata: ObjectMeta & { name: string; namespace: string };
@@ -181,6 +194,22 @@ export const events = defineResource<Event>({
   plural: 'events',
   kind: 'Event',
   namespaced: true,
+});
+
+export const podDisruptionBudgets = defineResource<PodDisruptionBudget>({
+  group: 'policy',
+  version: 'v1',
+  plural: 'poddisruptionbudgets',
+  kind: 'PodDisruptionBudget',
+  namespaced: true,
+});
+
+export const validatingWebhookConfigurations = defineResource<ValidatingWebhookConfiguration>({
+  group: 'admissionregistration.k8s.io',
+  version: 'v1',
+  plural: 'validatingwebhookconfigurations',
+  kind: 'ValidatingWebhookConfiguration',
+  namespaced: false,
 });
 
 /** `metav1.MicroTime` of a moment: six decimals, of which the last three are zeros. */

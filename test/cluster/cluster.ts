@@ -14,7 +14,9 @@ import {
   startControlPlane,
   startScheduler,
   untilApiReady,
+  unusedPort,
 } from './control-plane.ts';
+import { evictionWebhook, type WebhookPlace } from './eviction-webhook.ts';
 import type { ManagedProcess } from './managed-process.ts';
 import { createNetwork, type NetworkKind } from './network.ts';
 import { createNodeRuntime, type NodeRuntime } from './node-runtime.ts';
@@ -27,6 +29,8 @@ export interface ClusterOptions {
   /** Start an agent on each of these nodes and the controller; both by default when there are nodes. */
   agents?: boolean;
   controller?: boolean;
+  /** Have the API server ask the controller about evictions; not by default. */
+  webhook?: boolean;
   /** Run the product's processes from bundles, as they ship (the default), or from the sources. */
   bundled?: boolean;
   /** `namespaces` (the default as root, where it works) gives each node a network of its own; `loopback` an address. */
@@ -93,8 +97,10 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     const env = { KUBECONFIG: adminKubeconfig, PATH: `${programs}:${process.env.PATH}` };
     const kubectlPath = path.join(programs, 'kubectl');
     const kubectl = kubectlRunner(kubectlPath, { ...surroundings.env, ...env });
-    const deployed = deploy(kubectl, request, signal);
-    const runtime = createNodeRuntime(surroundings, controlPlane, network, bundled);
+    const { address } = network.control;
+    const webhook = options.webhook ? { address, port: await unusedPort(network.control, 9444) } : undefined;
+    const deployed = deploy(kubectl, request, webhook, signal);
+    const runtime = createNodeRuntime(surroundings, controlPlane, network, { bundled, webhook });
     const [controllerManager] = await Promise.all([
       deployed.then(() => startControllerManager(surroundings, network.control, request)),
       startProduct(runtime, deployed, options),
@@ -166,9 +172,15 @@ function kubectlRunner(kubectlPath: string, env: Record<string, string>): Kubect
 }
 
 /** Applies the resources and manifests and waits until the resources are served. */
-async function deploy(kubectl: Kubectl, request: ApiRequest, signal: AbortSignal): Promise<void> {
+async function deploy(
+  kubectl: Kubectl,
+  request: ApiRequest,
+  webhook: WebhookPlace | undefined,
+  signal: AbortSignal,
+): Promise<void> {
   for (const folder of ['deploy/crds', 'deploy/manifests/access'])
     await kubectl(['apply', '--server-side', '-k', path.join(checkout, folder)]);
+  if (webhook) await kubectl(['apply', '--server-side', '-f', '-'], JSON.stringify(evictionWebhook(webhook)));
   await until(
     'the custom resources are established',
     30_000,

@@ -234,6 +234,11 @@ async function onFreePort<T>(place: Place, usual: number, start: (port: number) 
   }
 }
 
+/** A port below the range of outgoing connections that nobody has now. */
+export async function unusedPort(place: Place, usual: number): Promise<number> {
+  return onFreePort(place, usual, (port) => Promise.resolve(port));
+}
+
 function isFree(host: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const server = createServer();

@@ -3,6 +3,7 @@ import path from 'node:path';
 import { bundle, type Program } from '../../dev/bundle.ts';
 import { checkout } from '../../dev/cache.ts';
 import { type ControlPlane, certificateFolder, kubeconfigFile, logFile, type Surroundings } from './control-plane.ts';
+import type { WebhookPlace } from './eviction-webhook.ts';
 import { issueCertificates, nodeCertificate, writeKubeconfig } from './identity.ts';
 import { ManagedProcess } from './managed-process.ts';
 import type { ClusterNetwork, Place } from './network.ts';
@@ -37,7 +38,7 @@ export function createNodeRuntime(
   surroundings: Surroundings,
   controlPlane: Pick<ControlPlane, 'server' | 'request'>,
   network: ClusterNetwork,
-  bundled: boolean,
+  { bundled, webhook }: { bundled: boolean; webhook: WebhookPlace | undefined },
 ): NodeRuntime {
   const { directory, signal } = surroundings;
   const { server, request } = controlPlane;
@@ -127,6 +128,7 @@ export function createNodeRuntime(
       kubeconfig: await writeTokenKubeconfig('controller', 'vmferry-controller'),
       accelerator: 'tcg',
       'qemu-image': 'localnode.vmferry.io/qemu',
+      ...(webhook && { 'webhook-port': String(webhook.port), 'webhook-address': webhook.address }),
     });
     return controller;
   }
