@@ -1,4 +1,5 @@
 import { X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
 import { request } from 'node:https';
 import { text } from 'node:stream/consumers';
 import type { TLSSocket } from 'node:tls';
@@ -11,7 +12,7 @@ import { WebhookServer } from './webhook-server.ts';
 let server: WebhookServer;
 let own: KeyPair;
 let asked: EvictionRequest[] = [];
-let answer: () => Promise<string | undefined>;
+let answer: (signal: AbortSignal) => Promise<string | undefined>;
 
 beforeEach(async () => {
   asked = [];
@@ -19,9 +20,9 @@ beforeEach(async () => {
   server = await WebhookServer.listen({
     port: 0,
     logger: createLogger({ name: 'test' }),
-    answer: (question) => {
+    answer: (question, signal) => {
       asked.push(question);
-      return answer();
+      return answer(signal);
     },
   });
   own = await createKeyPair('webhook', { addresses: ['127.0.0.1'] });
@@ -38,7 +39,18 @@ interface Answer {
   certificate: X509Certificate | undefined;
 }
 
-function ask(body: string, { path = '/evictions', method = 'POST', trusted = own } = {}): Promise<Answer> {
+interface Asking {
+  path?: string;
+  method?: string;
+  trusted?: KeyPair;
+  /** Closes the connection then. */
+  giveUp?: Promise<unknown>;
+}
+
+function ask(
+  body: string,
+  { path = '/evictions', method = 'POST', trusted = own, giveUp }: Asking = {},
+): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const options = { host: '127.0.0.1', port: server.port, path, method, ca: trusted.certificate, agent: false };
     const outgoing = request(options, (response) => {
@@ -47,6 +59,7 @@ function ask(body: string, { path = '/evictions', method = 'POST', trusted = own
     });
     outgoing.on('error', reject);
     outgoing.end(body);
+    void giveUp?.then(() => outgoing.destroy());
   });
 }
 
@@ -81,6 +94,20 @@ test('an answer that cannot be found is none, and the next question is answered'
   expect((await ask(question)).status).toBe(500);
   answer = async () => undefined;
   expect(JSON.parse((await ask(question)).body)).toMatchObject({ response: { allowed: true } });
+});
+
+test('what is done about a question ends with the one who asks', async () => {
+  const { promise: begun, resolve: begin } = Promise.withResolvers<AbortSignal>();
+  answer = (signal) =>
+    new Promise((_, reject) => {
+      signal.addEventListener('abort', () => reject(signal.reason));
+      begin(signal);
+    });
+  const asking = ask(question, { giveUp: begun });
+  await expect(asking).rejects.toThrow();
+  const signal = await begun;
+  if (!signal.aborted) await once(signal, 'abort');
+  expect(signal.reason).toMatchObject({ message: 'nobody waits for the answer any more' });
 });
 
 test('a new certificate is presented to new connections', async () => {

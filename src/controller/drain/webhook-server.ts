@@ -72,8 +72,10 @@ export class WebhookServer implements AsyncDisposable {
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const gone = new AbortController();
+    response.once('close', () => gone.abort(new Error('nobody waits for the answer any more')));
     try {
-      const [status, body] = await this.#answer(request);
+      const [status, body] = await this.#answer(request, gone.signal);
       response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
     } catch (error) {
       // Also when the connection broke. The API server then goes on without an answer.
@@ -83,12 +85,14 @@ export class WebhookServer implements AsyncDisposable {
     }
   }
 
-  async #answer(request: IncomingMessage): Promise<[status: number, body: object]> {
+  async #answer(request: IncomingMessage, gone: AbortSignal): Promise<[status: number, body: object]> {
     if (request.url?.split('?')[0] !== evictionsPath) return [404, {}];
     if (request.method !== 'POST') return [405, {}];
     const question = readEvictionRequest(await readJson(request, maxBodyBytes));
     if (question === undefined) return [400, {}];
-    const refusal = await this.#options.answer(question, AbortSignal.timeout(answerWithinMilliseconds));
+    // A question that was not read in time, because this process stood still, must not move a VM an hour later.
+    const signal = AbortSignal.any([gone, AbortSignal.timeout(answerWithinMilliseconds)]);
+    const refusal = await this.#options.answer(question, signal);
     return [200, admissionResponse(question.uid, refusal)];
   }
 }
