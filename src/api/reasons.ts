@@ -6,6 +6,7 @@ export const migrationReasons = {
   // On the way.
   WaitingForVirtualMachine: 'The VM does not run yet.',
   WaitingForOtherMigration: 'Another migration works on the VM; this one starts when it has ended.',
+  WaitingForCapacity: 'As many migrations are under way as may be at once; this one waits for its turn.',
   Scheduling: 'The scheduler looks for a node for the target pod.',
   Checking: 'Both nodes are checked: may this VM move there?',
   Preparing: 'The target QEMU gets ready to receive.',

@@ -7,6 +7,7 @@ import {
   virtualMachineMigrations,
   virtualMachines,
 } from '../api/objects.ts';
+import { isTerminal } from '../api/phases.ts';
 import type { KubeClient } from '../kube/client.ts';
 import {
   type Node,
@@ -18,6 +19,7 @@ import {
 } from '../kube/core-resources.ts';
 import { EventRecorder } from '../kube/events.ts';
 import { Informer } from '../kube/informer.ts';
+import type { MigrationLimits } from '../migration/capacity.ts';
 import type { Logger } from '../observability/logger.ts';
 import { type AgentPresences, createAgentPresences } from './agent-presence.ts';
 
@@ -25,7 +27,7 @@ export interface ControllerContext {
   readonly client: KubeClient;
   /** Index `node`: name of the node that they are placed on. */
   readonly virtualMachines: Informer<VirtualMachine>;
-  /** Index `virtualMachine`: `namespace/name` of the VM that it moves. */
+  /** Index `virtualMachine`: `namespace/name` of the VM that it moves; index `ended`: `false` or `true`. */
   readonly migrations: Informer<VirtualMachineMigration>;
   /**
    * All VM pods. Index `virtualMachine`: `namespace/name` of their VM; index `migration`: UID of the migration that created them;
@@ -53,6 +55,7 @@ export interface ControllerOptions {
   readonly qemuImage: string;
   /** Where the agents keep their leases. */
   readonly namespace: string;
+  readonly migrationLimits: MigrationLimits;
 }
 
 /** Informers are made, not started; they and the recorder end with `resources`. */
@@ -80,7 +83,10 @@ export function createContext(
     migrations: resources.use(
       new Informer(client, virtualMachineMigrations, {
         logger,
-        indexes: { virtualMachine: ({ metadata, spec }) => [`${metadata.namespace}/${spec.virtualMachineName}`] },
+        indexes: {
+          virtualMachine: ({ metadata, spec }) => [`${metadata.namespace}/${spec.virtualMachineName}`],
+          ended: ({ status }) => [String(isTerminal(status?.phase))],
+        },
       }),
     ),
     pods: resources.use(new Informer(client, pods, { logger, labelSelector: labels.virtualMachine, indexes })),

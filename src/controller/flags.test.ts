@@ -11,13 +11,15 @@ test('an image is enough', () => {
     healthPort: 0,
     webhookPort: 0,
     webhookAddress: 'vmferry-webhook.vmferry-system.svc',
+    migrationLimits: { perCluster: 5, outboundPerNode: 2, inboundPerNode: 2 },
   });
 });
 
 test('everything can be said', () => {
   const args = '--qemu-image=i --kubeconfig k --accelerator=tcg --namespace n --no-leader-elect --health-port 8081';
   const webhook = '--webhook-port 9444 --webhook-address 10.0.0.1';
-  expect(parseFlags(`${args} ${webhook}`.split(' '))).toEqual({
+  const limits = '--max-migrations=9 --max-outbound-migrations 3 --max-inbound-migrations=4';
+  expect(parseFlags(`${args} ${webhook} ${limits}`.split(' '))).toEqual({
     kubeconfig: 'k',
     accelerator: 'tcg',
     qemuImage: 'i',
@@ -26,6 +28,7 @@ test('everything can be said', () => {
     healthPort: 8081,
     webhookPort: 9444,
     webhookAddress: '10.0.0.1',
+    migrationLimits: { perCluster: 9, outboundPerNode: 3, inboundPerNode: 4 },
   });
 });
 
@@ -43,6 +46,7 @@ test.each([
   [['--qemu-image', 'i', '--health-port', '-1'], /--health-port/],
   [['--qemu-image', 'i', '--health-port=70000'], '--health-port must be a port number from 0 to 65535, not "70000".'],
   [['--qemu-image', 'i', '--webhook-port=https'], '--webhook-port must be a port number from 0 to 65535, not "https".'],
+  [['--qemu-image', 'i', '--max-migrations=0'], '--max-migrations must be a whole number from 1 to 9999, not "0".'],
   [['--qemu-image', 'i', '--colour'], "Unknown option '--colour'."],
   [['--qemu-image', 'i', 'more'], /^Unexpected argument 'more'\.$/],
 ])('%j is refused in one sentence', (args, message) => {

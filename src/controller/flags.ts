@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import { systemNamespace, webhookService } from '../api/labels.ts';
+import { defaultMigrationLimits, type MigrationLimits } from '../migration/capacity.ts';
 
 export interface Flags {
   readonly kubeconfig: string | undefined;
@@ -11,6 +12,7 @@ export interface Flags {
   /** 0: no webhook, so that evictions are refused and bring about nothing. */
   readonly webhookPort: number;
   readonly webhookAddress: string;
+  readonly migrationLimits: MigrationLimits;
 }
 
 export const usage = `Usage: vmferry-controller --qemu-image IMAGE [flags]
@@ -23,6 +25,9 @@ export const usage = `Usage: vmferry-controller --qemu-image IMAGE [flags]
   --health-port PORT        serve /healthz and /readyz there; 0 is off (default 0)
   --webhook-port PORT       answer the API server's questions about evictions there; 0 is off (default 0)
   --webhook-address NAME    DNS name or IP address by which it asks (default ${webhookService}.NAMESPACE.svc)
+  --max-migrations N        under way at once in the cluster; further ones wait (default ${defaultMigrationLimits.perCluster})
+  --max-outbound-migrations N   away from one node (default ${defaultMigrationLimits.outboundPerNode})
+  --max-inbound-migrations N    to one node (default ${defaultMigrationLimits.inboundPerNode})
 `;
 
 /**
@@ -48,6 +53,11 @@ export function parseFlags(args: readonly string[]): Flags | undefined {
     healthPort: portNumber('--health-port', values['health-port']),
     webhookPort: portNumber('--webhook-port', values['webhook-port']),
     webhookAddress: values['webhook-address'] ?? `${webhookService}.${namespace}.svc`,
+    migrationLimits: {
+      perCluster: limit('max-migrations', values),
+      outboundPerNode: limit('max-outbound-migrations', values),
+      inboundPerNode: limit('max-inbound-migrations', values),
+    },
   };
 }
 
@@ -56,6 +66,13 @@ function portNumber(flag: string, text: string): number {
   if (!/^\d+$/.test(text) || port > 65_535)
     throw new Error(`${flag} must be a port number from 0 to 65535, not "${text}".`);
   return port;
+}
+
+function limit<Name extends string>(flag: Name, values: Readonly<Record<Name, string>>): number {
+  if (!/^[1-9]\d{0,3}$/.test(values[flag])) {
+    throw new Error(`--${flag} must be a whole number from 1 to 9999, not "${values[flag]}".`);
+  }
+  return Number(values[flag]);
 }
 
 function parse(args: readonly string[]) {
@@ -72,6 +89,9 @@ function parse(args: readonly string[]) {
         'health-port': { type: 'string', default: '0' },
         'webhook-port': { type: 'string', default: '0' },
         'webhook-address': { type: 'string' },
+        'max-migrations': { type: 'string', default: String(defaultMigrationLimits.perCluster) },
+        'max-outbound-migrations': { type: 'string', default: String(defaultMigrationLimits.outboundPerNode) },
+        'max-inbound-migrations': { type: 'string', default: String(defaultMigrationLimits.inboundPerNode) },
         help: { type: 'boolean', short: 'h', default: false },
       },
     });

@@ -6,11 +6,15 @@ interface NodeRequirement {
   values: string[];
 }
 
+interface NodeTerm {
+  matchFields?: NodeRequirement[];
+  matchExpressions?: NodeRequirement[];
+}
+
 export interface PodAffinity {
   nodeAffinity?: {
-    requiredDuringSchedulingIgnoredDuringExecution: {
-      nodeSelectorTerms: { matchFields?: NodeRequirement[]; matchExpressions?: NodeRequirement[] }[];
-    };
+    requiredDuringSchedulingIgnoredDuringExecution?: { nodeSelectorTerms: NodeTerm[] };
+    preferredDuringSchedulingIgnoredDuringExecution?: { weight: number; preference: NodeTerm }[];
   };
   podAntiAffinity: {
     requiredDuringSchedulingIgnoredDuringExecution: {
@@ -25,6 +29,8 @@ interface Placement {
   readonly nodeName: string | undefined;
   /** Nodes that it must not be placed on. */
   readonly avoidNodes: readonly string[];
+  /** Nodes that it is placed on only if no other takes it. */
+  readonly shunNodes: readonly string[];
   /** Labels that the node must carry beside those of the pod's own node selector. */
   readonly nodeLabels: Readonly<Record<string, string>>;
 }
@@ -33,7 +39,13 @@ interface Placement {
  * Where a VM's pod may go. A node is asked for by its name as an affinity, never as `spec.nodeName`: the scheduler then still sees
  * to taints and room. Never beside another pod of the VM: both would fight for the same files, and a move must be one.
  */
-export function affinityOf({ virtualMachineName, nodeName, avoidNodes, nodeLabels }: Placement): PodAffinity {
+export function affinityOf({
+  virtualMachineName,
+  nodeName,
+  avoidNodes,
+  shunNodes,
+  nodeLabels,
+}: Placement): PodAffinity {
   const matchFields: NodeRequirement[] = [
     ...(nodeName === undefined ? [] : [named('In', nodeName)]),
     // The API takes one name in each.
@@ -47,15 +59,20 @@ export function affinityOf({ virtualMachineName, nodeName, avoidNodes, nodeLabel
     ...(matchExpressions.length === 0 ? {} : { matchExpressions }),
   };
   const required = { nodeSelectorTerms: [term] };
+  const preference = { matchFields: shunNodes.map((name) => named('NotIn', name)) };
+  const nodeAffinity = {
+    // A term without requirements matches no node at all.
+    ...(Object.keys(term).length === 0 ? {} : { requiredDuringSchedulingIgnoredDuringExecution: required }),
+    ...(shunNodes.length === 0
+      ? {}
+      : { preferredDuringSchedulingIgnoredDuringExecution: [{ weight: 100, preference }] }),
+  };
   const antiAffinity = {
     labelSelector: { matchLabels: { [labels.virtualMachine]: virtualMachineName } },
     topologyKey: 'kubernetes.io/hostname',
   };
   return {
-    // A term without requirements matches no node at all.
-    ...(Object.keys(term).length === 0
-      ? {}
-      : { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: required } }),
+    ...(Object.keys(nodeAffinity).length === 0 ? {} : { nodeAffinity }),
     podAntiAffinity: { requiredDuringSchedulingIgnoredDuringExecution: [antiAffinity] },
   };
 }

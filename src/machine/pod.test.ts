@@ -111,7 +111,7 @@ describe('the time to power down', () => {
 describe('where a pod may go', () => {
   const affinity = (options: object) => virtualMachinePod({ ...target, ...options }).spec.affinity;
   const fields = (options: object) =>
-    affinity(options).nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms;
+    affinity(options).nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms;
 
   test('anywhere but beside another pod of the VM', () => {
     expect(affinity({})).toEqual({
@@ -147,6 +147,26 @@ describe('where a pod may go', () => {
       },
     ]);
     expect(fields({ avoidNodes: [] })).toBeUndefined();
+  });
+
+  test('rather to nodes at which not many arrive already', () => {
+    const { nodeAffinity } = affinity({ avoidNodes: ['a'], shunNodes: ['b', 'c'] });
+    expect(nodeAffinity).toMatchObject({
+      preferredDuringSchedulingIgnoredDuringExecution: [
+        {
+          weight: 100,
+          preference: {
+            matchFields: [
+              { key: 'metadata.name', operator: 'NotIn', values: ['b'] },
+              { key: 'metadata.name', operator: 'NotIn', values: ['c'] },
+            ],
+          },
+        },
+      ],
+    });
+    expect(affinity({ shunNodes: ['b'] }).nodeAffinity).not.toHaveProperty(
+      'requiredDuringSchedulingIgnoredDuringExecution',
+    );
   });
 
   test('to nodes that both the VM and the migration select', () => {

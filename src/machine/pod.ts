@@ -23,6 +23,8 @@ export interface VirtualMachinePodOptions {
   readonly target?: { readonly nodeName?: string; readonly nodeSelector?: Record<string, string> };
   /** Nodes that it must not be placed on. */
   readonly avoidNodes?: readonly string[];
+  /** Nodes that it is placed on only if no other takes it. */
+  readonly shunNodes?: readonly string[];
   /** Whether the guest of a `start` pod stands still until it is continued. */
   readonly paused: boolean;
 }
@@ -162,6 +164,7 @@ export function virtualMachinePod(options: VirtualMachinePodOptions): Pod {
         virtualMachineName: vm.name,
         nodeName: target?.nodeName,
         avoidNodes: options.avoidNodes ?? [],
+        shunNodes: options.shunNodes ?? [],
         nodeLabels: target?.nodeSelector ?? {},
       }),
       containers: [container(options)],

@@ -1,6 +1,6 @@
 /** Facts for the tests of the controller's decisions: a VM `web` on node-a, and its migration `move` to node-b. */
 import type { VirtualMachine, VirtualMachineMigration } from '../api/objects.ts';
-import type { AgentPresence, ControllerFacts, PodFacts } from './controller-facts.ts';
+import type { AgentPresence, ControllerFacts, PodFacts, Room } from './controller-facts.ts';
 import { controllerStep } from './controller-step.ts';
 import type { SourceVerdict, TargetVerdict } from './evidence.ts';
 import type { Preflight } from './preflight.ts';
@@ -45,6 +45,8 @@ export interface Given {
   debts?: PodExample[];
   /** Until when the agents were heard, in milliseconds since the scenario began; without a break until now when not said. */
   heard?: { source?: number | 'never'; target?: number | 'never' };
+  /** What other migrations leave; everything, when not said. */
+  room?: Partial<Room>;
 }
 
 /** An agent that was there before the scenario began. */
@@ -61,6 +63,7 @@ export function facts({
   target = 'none',
   debts = [],
   heard = {},
+  room = {},
   ...given
 }: Given): ControllerFacts {
   const pod = { resourceVersion: '1', deleting: false, held: true, running: true };
@@ -84,6 +87,7 @@ export function facts({
       ...(agents.source === undefined ? {} : { source: agents.source }),
       ...(agents.target === undefined ? {} : { target: agents.target }),
     },
+    room: { fullNodes: [], ...room },
     debts: debts.map(
       (debt): PodFacts => ({ ...targetPod, name: 'web-m-move-uid-0', uid: 'debt-pod', ...debt }) as PodFacts,
     ),

@@ -31,6 +31,16 @@ export interface AgentPresence {
   readonly seenAt: number;
 }
 
+/** What other migrations leave of the capacity. */
+export interface Room {
+  /** Why it may not begin yet, in one sentence. */
+  readonly toBegin?: string;
+  /** Why its target, which is ready, may not be sent to yet. */
+  readonly toSend?: string;
+  /** At these nodes no more may arrive now. */
+  readonly fullNodes: string[];
+}
+
 export interface ControllerFacts {
   /** Milliseconds since the epoch. */
   now: number;
@@ -44,6 +54,7 @@ export interface ControllerFacts {
   debts: PodFacts[];
   /** The agents of the two nodes; absent: never heard of. */
   agents: { source?: AgentPresence; target?: AgentPresence };
+  room: Room;
 }
 
 interface PodReference {
@@ -55,7 +66,8 @@ interface PodReference {
 export type ControllerEffect =
   | { kind: 'addFinalizer' }
   | { kind: 'lockVirtualMachine' }
-  | { kind: 'createTargetPod'; attempt: number; avoidNodes: string[] }
+  /** Never on `avoidNodes`; on `shunNodes` only if no other node takes it. */
+  | { kind: 'createTargetPod'; attempt: number; avoidNodes: string[]; shunNodes: string[] }
   /** By compare-and-swap on the VirtualMachine; from the source pod to the target pod. */
   | { kind: 'moveOwnership'; fromPodUID: string; to: { nodeName: string; podName: string; podUID: string } }
   /** Preconditions: UID and resourceVersion, so that a pod that has changed meanwhile is judged again. */

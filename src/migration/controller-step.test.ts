@@ -69,12 +69,27 @@ describe('accepting', () => {
     expect(step(given)).toMatchObject({ status: { phase, reason }, effects: [] });
   });
 
+  test('one for which there is no room waits without the lock, until there is, or it is not wanted any more', () => {
+    const room = { toBegin: 'Too many.' };
+    expect(step({ room })).toMatchObject({
+      status: { phase: 'Pending', reason: 'WaitingForCapacity', message: 'Too many. vm/web runs on node-a.' },
+      effects: [],
+    });
+    const status: Status = { phase: 'Pending', reason: 'WaitingForCapacity' };
+    expect(kinds({ status, vm: { status: idle } })).toEqual(['lockVirtualMachine']);
+    expect(step({ status, room, spec: { cancel: true }, vm: { status: idle } })).toMatchObject({
+      status: { phase: 'Cancelled' },
+    });
+    // Once it has the lock, others wait for it.
+    expect(kinds({ room, vm: { status: { ...idle, migration: lock } } })).toEqual(['createTargetPod']);
+  });
+
   test('finalizer, then lock, then the attempt is saved before its pod is created', () => {
     expect(kinds({ metadata: { finalizers: [] } })).toEqual(['addFinalizer']);
     expect(kinds({})).toEqual(['lockVirtualMachine']);
     expect(step({ vm: { status: { ...idle, migration: lock } } })).toMatchObject({
       status: { phase: 'Scheduling', attempt: 1, sourceNode: 'node-a', sourcePod: begun.sourcePod },
-      effects: [{ kind: 'createTargetPod', attempt: 1, avoidNodes: ['node-a'] }],
+      effects: [{ kind: 'createTargetPod', attempt: 1, avoidNodes: ['node-a'], shunNodes: [] }],
     });
   });
 
@@ -131,7 +146,7 @@ describe('forward', () => {
     expect(condition({ status: checked, target: {} }, 'PreflightPassed')).toMatchObject({ status: 'True' });
   });
 
-  test('listening: the plan is written', () => {
+  test('listening: the plan is written, when its turn has come', () => {
     const status: Status = {
       ...checked,
       target: {
@@ -142,6 +157,15 @@ describe('forward', () => {
         endpoint,
       },
     };
+    const room = { toSend: 'Too many.', fullNodes: [] };
+    const waiting = step({ status, target: {}, room });
+    expect(waiting.status).toMatchObject({
+      phase: 'Preparing',
+      reason: 'WaitingForCapacity',
+      message: 'The target on node-b is ready. Too many. vm/web runs on node-a.',
+    });
+    expect(waiting.status?.plan).toBeUndefined();
+    expect(step({ status, target: {}, room, spec: { cancel: true } }).status).toMatchObject({ phase: 'RollingBack' });
     expect(step({ status, target: {} }).status).toMatchObject({
       phase: 'Transferring',
       plan: { attempt: 1, endpoint },

@@ -78,6 +78,10 @@ function accept(facts: ControllerFacts, report: Report, deleting: boolean): Deci
     const message = `${vmName} already runs on ${placement.nodeName}: there is nothing to do.`;
     return report.end('Failed', { reason: 'AlreadyOnTargetNode', message });
   }
+  if (lock === undefined && facts.room.toBegin !== undefined) {
+    const message = `${facts.room.toBegin} ${runsWhere(facts)}`;
+    return watch(report.phase('Pending', { reason: 'WaitingForCapacity', message }));
+  }
   if (lock === undefined) return one({ kind: 'lockVirtualMachine' });
   report.begin({ node: placement.nodeName, pod: { name: placement.podName ?? '', uid: placement.podUID } });
   report.phase('Scheduling', { reason: 'Scheduling', message: `A target pod is being placed. ${runsWhere(facts)}` });
@@ -258,7 +262,8 @@ function createTarget(facts: ControllerFacts, { current }: Report): Decision {
   const failed = (current.attempts ?? []).flatMap(({ targetNode }) => targetNode ?? []);
   const elsewhere = facts.migration.spec.target?.nodeName === undefined ? failed : [];
   const avoidNodes = [...new Set([current.sourceNode ?? '', ...elsewhere])];
-  return one({ kind: 'createTargetPod', attempt: current.attempt ?? 1, avoidNodes });
+  const shunNodes = facts.room.fullNodes;
+  return one({ kind: 'createTargetPod', attempt: current.attempt ?? 1, avoidNodes, shunNodes });
 }
 
 /** The presence of the source's agent is the clock by which this is waited for. */
@@ -305,6 +310,10 @@ function forward(facts: ControllerFacts, report: Report): Decision {
     return awaitAgents(facts, report) ?? watch(report.phase('Preparing', { reason: 'Preparing', message }));
   }
   report.condition('TargetReady', 'True', 'Listening', `The target QEMU listens on ${targetPod.nodeName}.`);
+  if (facts.room.toSend !== undefined) {
+    const message = `The target on ${targetPod.nodeName} is ready. ${facts.room.toSend} ${runsWhere(facts)}`;
+    return awaitAgents(facts, report) ?? watch(report.phase('Preparing', { reason: 'WaitingForCapacity', message }));
+  }
   report.plan(target.endpoint);
   return report.phase('Transferring', {
     reason: 'Transferring',

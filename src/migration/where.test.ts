@@ -51,6 +51,7 @@ function facts({ status, source = {}, resumeTarget }: Given): ControllerFacts {
     targetPod: { exists: false },
     debts: [],
     agents: {},
+    room: { fullNodes: [] },
   };
 }
 

@@ -8,6 +8,7 @@ import { KubeClient } from '../../src/kube/client.ts';
 import { type Pod, pods } from '../../src/kube/core-resources.ts';
 import { isNotFound } from '../../src/kube/errors.ts';
 import { KubeTransport, loadKubeConfig } from '../../src/kube/transport.ts';
+import { defaultMigrationLimits } from '../../src/migration/capacity.ts';
 import { createLogger } from '../../src/observability/logger.ts';
 import { type Cluster, startCluster } from '../cluster/cluster.ts';
 import { until } from '../cluster/waiting.ts';
@@ -36,7 +37,12 @@ async function startController(): Promise<ControllerContext> {
     if (method !== 'GET') writes.push(`${method} ${plural}`);
   };
   const transport = resources.use(new KubeTransport(loadKubeConfig(cluster.adminKubeconfig), { onRequest }));
-  const options = { accelerator: 'tcg', qemuImage: 'qemu:test', namespace: 'vmferry-system' } as const;
+  const options = {
+    accelerator: 'tcg',
+    qemuImage: 'qemu:test',
+    namespace: 'vmferry-system',
+    migrationLimits: defaultMigrationLimits,
+  } as const;
   const context = createContext(new KubeClient(transport), options, createLogger({ name: 'test' }), resources);
   const controller = resources.use(createVirtualMachineController(context));
   for (const informer of informersOf(context)) {

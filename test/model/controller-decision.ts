@@ -93,6 +93,7 @@ function gather(w: World, late: number, sourceThere: boolean, targetThere: boole
     targetPod: attempt === 2 ? podFacts(controller.secondPod, 2) : podFacts(controller.firstPod, 1),
     debts: attempt === 2 ? [podFacts(controller.firstPod, 1)].filter(({ exists }) => exists) : [],
     agents: { source: agent(sourceThere), target: agent(targetThere) },
+    room: { fullNodes: [] },
   };
 }
 

@@ -140,7 +140,7 @@ async function updateVirtualMachine(
 async function createTargetPod(
   context: ControllerContext,
   migration: VirtualMachineMigration,
-  { attempt, avoidNodes }: { attempt: number; avoidNodes: string[] },
+  { attempt, avoidNodes, shunNodes }: Extract<ControllerEffect, { kind: 'createTargetPod' }>,
 ): Promise<boolean> {
   const { namespace, name, uid } = migration.metadata;
   const vm = context.virtualMachines.cache.get(`${namespace}/${migration.spec.virtualMachineName}`);
@@ -155,6 +155,7 @@ async function createTargetPod(
     migration: { name, uid, attempt },
     ...(migration.spec.target === undefined ? {} : { target: migration.spec.target }),
     avoidNodes,
+    shunNodes,
     paused: true,
   });
   try {

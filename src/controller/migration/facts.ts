@@ -1,9 +1,12 @@
 /** Gathers what `controllerStep` decides on, from the caches alone. */
 
 import type { VirtualMachine, VirtualMachineMigration } from '../../api/objects.ts';
+import { isTerminal } from '../../api/phases.ts';
 import type { Pod } from '../../kube/core-resources.ts';
 import { targetPodName } from '../../migration/attempt.ts';
-import type { AgentPresence, ControllerFacts, PodFacts } from '../../migration/controller-facts.ts';
+import { describeWaiting, fullNodes, whoWaits } from '../../migration/capacity.ts';
+import { arrivesAt, type Claimant, claimToArrive, claimToLeave, nameOf } from '../../migration/claims.ts';
+import type { AgentPresence, ControllerFacts, PodFacts, Room } from '../../migration/controller-facts.ts';
 import type { ControllerContext } from '../context.ts';
 import { podEvidence, vanishedPodFenced } from '../pod-evidence.ts';
 
@@ -30,7 +33,36 @@ export function gatherFacts(context: ControllerContext, migration: VirtualMachin
       source: presenceOf(context, status?.sourceNode),
       target: presenceOf(context, status?.targetNode),
     },
+    room: roomFor(context, migration),
   };
+}
+
+/** Counted only for one that is about to take some: all others are unaffected, whatever it is. */
+function roomFor(context: ControllerContext, migration: VirtualMachineMigration): Room {
+  const { status } = migration;
+  if (isTerminal(status?.phase) || status?.plan !== undefined) return { fullNodes: [] };
+  const { migrationLimits } = context.options;
+  const unfinished = context.migrations.cache.byIndex('ended', 'false');
+  const others = unfinished.filter(({ metadata }) => metadata.uid !== migration.metadata.uid);
+  const fullAt = fullNodes(
+    others.flatMap((other) => arrivesAt(other) ?? []),
+    migrationLimits,
+  );
+  const claims = unfinished.flatMap((each) => {
+    const claim = status?.sourcePod === undefined ? claimToLeave(claimant(context, each)) : claimToArrive(each);
+    return claim ?? [];
+  });
+  const waiting = whoWaits(claims, migrationLimits).get(nameOf(migration));
+  if (waiting === undefined) return { fullNodes: fullAt };
+  const why = describeWaiting(waiting, migrationLimits);
+  return { fullNodes: fullAt, ...(status?.sourcePod === undefined ? { toBegin: why } : { toSend: why }) };
+}
+
+function claimant(context: ControllerContext, migration: VirtualMachineMigration): Claimant {
+  const { namespace } = migration.metadata;
+  const virtualMachine = context.virtualMachines.cache.get(`${namespace}/${migration.spec.virtualMachineName}`);
+  const pod = podFacts(context, find(context, namespace, placedPod(virtualMachine)), virtualMachine);
+  return { migration, virtualMachine, runs: pod.exists && pod.running };
 }
 
 /** An agent that was not seen at work yet counts as silent from the moment at which this process began to look. */

@@ -31,7 +31,11 @@ export function createMigrationController(context: ControllerContext): Controlle
   const enqueueAll = (migrations: readonly VirtualMachineMigration[]) => {
     for (const { metadata } of migrations) controller.enqueue(`${metadata.namespace}/${metadata.name}`);
   };
-  context.migrations.onChange((key) => controller.enqueue(key));
+  context.migrations.onChange((key, current, previous) => {
+    controller.enqueue(key);
+    // Whoever waits for capacity may go on, or has come nearer.
+    if (takesOfCapacity(current) !== takesOfCapacity(previous)) enqueueAll(waitingForCapacity(context));
+  });
   // The next in the queue for a VM begins when the one before lets go of it: that, too, is a change of the VM.
   context.virtualMachines.onChange((key) => enqueueAll(context.migrations.cache.byIndex('virtualMachine', key)));
   context.pods.onChange((_key, current, previous) => {
@@ -51,6 +55,17 @@ export function createMigrationController(context: ControllerContext): Controlle
     enqueueAll(context.migrations.cache.list().filter((migration) => waitsForAgent(migration, nodeName)));
   });
   return controller;
+}
+
+/** Whatever changes when a migration takes a place, comes nearer to one, or leaves it. */
+function takesOfCapacity({ status }: Partial<VirtualMachineMigration> = {}): string {
+  const { phase, reason, sourceNode, targetNode, plan } = status ?? {};
+  return [phase, reason, sourceNode, targetNode, plan !== undefined].join(' ');
+}
+
+function waitingForCapacity({ migrations }: ControllerContext): VirtualMachineMigration[] {
+  const unfinished = migrations.cache.byIndex('ended', 'false');
+  return unfinished.filter(({ status }) => status?.reason === 'WaitingForCapacity');
 }
 
 function virtualMachineKey({ namespace, labels: carried }: Pod['metadata']): string {
