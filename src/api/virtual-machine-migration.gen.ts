@@ -44,6 +44,10 @@ export interface VirtualMachineMigrationSpec {
    */
   backoffLimit?: number;
   /**
+   * How long after its end the migration is removed, such as 24h; absent, it stays. It stays also as long as anything of it is left to be cleaned up.
+   */
+  ttlAfterFinished?: string;
+  /**
    * Give the migration up; the VM stays where it is. Once true it stays true. Too late after the handover.
    */
   cancel?: boolean;

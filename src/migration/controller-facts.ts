@@ -75,7 +75,8 @@ export type ControllerEffect =
   /** Only for a pod whose QEMU is proven gone, or that was never placed on a node. */
   | { kind: 'releasePod'; pod: PodReference }
   | { kind: 'unlockVirtualMachine'; result: 'Succeeded' | 'Failed' | 'Cancelled' }
-  | { kind: 'removeFinalizer' };
+  | { kind: 'removeFinalizer' }
+  | { kind: 'deleteMigration' };
 
 export interface ControllerStep {
   status: VirtualMachineMigration['status'];

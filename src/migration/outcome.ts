@@ -14,6 +14,7 @@ import {
 } from './controller-facts.ts';
 import { expired } from './deadlines.ts';
 import { sourceSide, sourceWord, targetWord } from './evidence.ts';
+import { expire } from './expiry.ts';
 import { limits } from './limits.ts';
 import { wish } from './obstacles.ts';
 import type { Report } from './report.ts';
@@ -205,7 +206,11 @@ export function settle(facts: ControllerFacts, report: Report, deleting: boolean
   if (!done) return { effects, ...again };
   const result = migration.status?.phase as 'Succeeded' | 'Failed' | 'Cancelled';
   const unlock: ControllerEffect[] = locked ? [{ kind: 'unlockVirtualMachine', result }] : [];
-  return { effects: [...effects, ...unlock, ...(deleting ? [{ kind: 'removeFinalizer' } as const] : [])], ...again };
+  if (deleting) return { effects: [...effects, ...unlock, { kind: 'removeFinalizer' }], ...again };
+  const left = [...effects, ...unlock];
+  return left.length > 0
+    ? { effects: left, ...again }
+    : { ...again, ...expire(facts, report.conditionSince('Finished')) };
 }
 
 /** Of two that have ended, the one that is placed stays so: the VM starts again when it is given back. */

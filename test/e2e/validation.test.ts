@@ -53,6 +53,8 @@ describe('what the API server says to a bad manifest', () => {
       vmm({ transfer: { maxBandwidth: 'fast' } }),
       /must be a positive quantity of bytes per second/,
     ],
+    ['a time to live without a unit', vmm({ ttlAfterFinished: '300' }), /must be a duration from 0s to 8760h/],
+    ['a time to live of more than a year', vmm({ ttlAfterFinished: '8761h' }), /must be a duration from 0s to 8760h/],
     ['a downtime without a unit', vmm({ transfer: { maxDowntime: '300' } }), /must be a duration from 1ms to 2000s/],
     [
       'a target by name and by label',

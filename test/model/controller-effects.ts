@@ -11,6 +11,8 @@ export function act(w: World, effect: ControllerEffect, copy: number, seen: numb
   switch (effect.kind) {
     case 'addFinalizer':
       return;
+    case 'deleteMigration':
+      throw new Error('no migration of the model has a time to live');
     case 'lockVirtualMachine': {
       const free = vm.lock(copy) === Lock.never || vm.lock(copy) === Lock.released;
       if (swaps && free && vm.owner(copy) !== Owner.restarted)

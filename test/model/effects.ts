@@ -61,6 +61,7 @@ const phrases: Readonly<Record<string, string>> = {
   addFinalizer: 'add the finalizer',
   lockVirtualMachine: 'lock the VM',
   createTargetPod: 'create the target pod',
+  deleteMigration: 'delete the migration',
   moveOwnership: "move the VM's placement to the target",
   deletePod: 'delete a pod',
   releasePod: 'release a pod',

@@ -32,6 +32,15 @@ const executors: { [K in ControllerEffect['kind']]: Executor<K> } = {
       (migration.metadata.finalizers ?? []).filter((name) => name !== finalizers.migration),
     ),
 
+  async deleteMigration({ client }, { metadata: { namespace, name, uid, resourceVersion } }) {
+    // As it was judged: its owner may just have asked for it to stay.
+    const reference = { namespace, name };
+    await client
+      .delete(virtualMachineMigrations, reference, { uid, resourceVersion })
+      .catch(ignore(isNotFound, isConflict));
+    return false;
+  },
+
   lockVirtualMachine: (context, migration) =>
     updateVirtualMachine(context, migration, (vm) =>
       vm.status?.migration === undefined
