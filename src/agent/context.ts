@@ -5,6 +5,7 @@ import type { Pod } from '../kube/core-resources.ts';
 import type { Informer } from '../kube/informer.ts';
 import type { KubeTransport } from '../kube/transport.ts';
 import type { Logger } from '../observability/logger.ts';
+import type { QueueObserver } from '../observability/queue-metrics.ts';
 import type { AttemptCredentials } from './credentials/attempt-credentials.ts';
 import type { HandoverServer } from './handover/server.ts';
 import type { PodQueue } from './pod-queue.ts';
@@ -34,4 +35,6 @@ export interface AgentContext {
   /** Whoever changes a QEMU holds its pod's place here. */
   readonly podQueue: PodQueue;
   readonly logger: Logger;
+  /** For the controller of this name. */
+  readonly observerOf: (controller: string) => QueueObserver;
 }

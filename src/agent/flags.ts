@@ -23,7 +23,7 @@ export const usage = `Usage: vmferry-agent [flags]
   --namespace NAME          namespace of the agents' leases (default ${systemNamespace})
   --handover-address ADDR   listen there for the agents that hand guests over (default every address of the host)
   --handover-port PORT      (default 9443; 0 lets the kernel choose)
-  --health-port PORT        serve /healthz and /readyz there; 0 is off (default 0)
+  --health-port PORT        serve /healthz, /readyz and /metrics there; 0 is off (default 0)
 `;
 
 /**

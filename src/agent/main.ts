@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { hostname } from 'node:os';
+import type { Registry } from 'prom-client';
 import { labels } from '../api/labels.ts';
 import { virtualMachineMigrations, virtualMachines } from '../api/objects.ts';
 import { KubeClient } from '../kube/client.ts';
@@ -10,6 +11,8 @@ import { Informer } from '../kube/informer.ts';
 import { type KubeConfig, KubeTransport, loadKubeConfig } from '../kube/transport.ts';
 import { startHealthServer } from '../observability/health.ts';
 import { createLogger, type Logger } from '../observability/logger.ts';
+import { createRegistry } from '../observability/metrics.ts';
+import { createQueueMetrics } from '../observability/queue-metrics.ts';
 import { runProcess } from '../observability/shutdown.ts';
 import type { AgentContext } from './context.ts';
 import { AttemptCredentials } from './credentials/attempt-credentials.ts';
@@ -17,6 +20,7 @@ import { type Flags, parseFlags, usage } from './flags.ts';
 import { HandoverServer } from './handover/server.ts';
 import { startMigrationAgent } from './migration/agent.ts';
 import { startLeftPods } from './migration/left-pods.ts';
+import { showTransfers } from './migration/metrics.ts';
 import { forgetEnded, recall } from './migration/remembered.ts';
 import { startPodCleanup } from './pod-cleanup.ts';
 import { PodQueue } from './pod-queue.ts';
@@ -57,8 +61,10 @@ async function run(
   let warm = false;
   // Before anything else is opened: until then this node belongs to another process.
   resources.use(await becomeSingleInstance(flags.stateDirectory, logger, signal));
-  resources.use(await startHealthServer({ port: flags.healthPort, ready: () => warm }));
-  const context = await createContext(config, flags, logger, resources);
+  const metrics = createRegistry();
+  resources.use(await startHealthServer({ port: flags.healthPort, ready: () => warm, metrics }));
+  const context = await createContext(config, flags, logger, resources, metrics);
+  showTransfers(metrics, () => context.outgoing.cache.list());
   // A guest may stand still right now: if the API server does not answer, migrations go on with what is remembered of them.
   const migrations = [context.outgoing, context.incoming];
   for (const informer of migrations) informer.start();
@@ -93,6 +99,7 @@ async function createContext(
   { nodeName, podsDirectory, stateDirectory, handoverAddress, handoverPort }: Flags,
   logger: Logger,
   resources: AsyncDisposableStack,
+  metrics: Registry,
 ): Promise<AgentContext> {
   const state = await StateDirectory.open(stateDirectory);
   if (!(await isOnTmpfs(stateDirectory))) {
@@ -126,6 +133,7 @@ async function createContext(
     handoverAddress,
     podQueue: new PodQueue(),
     logger,
+    observerOf: createQueueMetrics(metrics),
   };
 }
 

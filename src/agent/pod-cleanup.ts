@@ -18,6 +18,7 @@ export async function startPodCleanup(context: AgentContext): Promise<AsyncDispo
     name: 'pod-cleanup',
     logger,
     reconcile: (podUID, signal) => podQueue.run(podUID, () => cleanUp(podUID), signal),
+    observer: context.observerOf('pod-cleanup'),
   });
 
   async function cleanUp(podUID: string): Promise<ReconcileResult> {

@@ -1,5 +1,6 @@
 /** What every reconciler works with. Caches are read, never changed but by their informers and by `observe` of what was written. */
 import { hostname } from 'node:os';
+import type { Registry } from 'prom-client';
 import { labels } from '../api/labels.ts';
 import {
   type VirtualMachine,
@@ -21,7 +22,9 @@ import { EventRecorder } from '../kube/events.ts';
 import { Informer } from '../kube/informer.ts';
 import type { MigrationLimits } from '../migration/capacity.ts';
 import type { Logger } from '../observability/logger.ts';
+import { createQueueMetrics, type QueueObserver } from '../observability/queue-metrics.ts';
 import { type AgentPresences, createAgentPresences } from './agent-presence.ts';
+import { createMigrationMetrics, type MigrationMetrics } from './migration/metrics.ts';
 
 export interface ControllerContext {
   readonly client: KubeClient;
@@ -40,6 +43,9 @@ export interface ControllerContext {
   /** Those that carry a VM's name. */
   readonly budgets: Informer<PodDisruptionBudget>;
   readonly recorder: EventRecorder;
+  readonly metrics: MigrationMetrics;
+  /** For the controller of this name. */
+  readonly observerOf: (controller: string) => QueueObserver;
   readonly logger: Logger;
   readonly options: ControllerOptions;
   /** Milliseconds since the epoch. */
@@ -58,12 +64,13 @@ export interface ControllerOptions {
   readonly migrationLimits: MigrationLimits;
 }
 
-/** Informers are made, not started; they and the recorder end with `resources`. */
+/** Informers are made, not started; they and the recorder end with `resources`. What there is to count is counted in `registry`. */
 export function createContext(
   client: KubeClient,
   options: ControllerOptions,
   logger: Logger,
   resources: AsyncDisposableStack,
+  registry: Registry,
 ): ControllerContext {
   const source = { reportingController: 'vmferry.io/controller', reportingInstance: hostname() };
   const indexes = {
@@ -96,6 +103,8 @@ export function createContext(
       new Informer(client, podDisruptionBudgets, { logger, labelSelector: labels.virtualMachine }),
     ),
     recorder: resources.use(new EventRecorder(client, source)),
+    metrics: createMigrationMetrics(registry),
+    observerOf: createQueueMetrics(registry),
     logger,
     options,
     now: Date.now,

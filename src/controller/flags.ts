@@ -22,7 +22,7 @@ export const usage = `Usage: vmferry-controller --qemu-image IMAGE [flags]
   --accelerator kvm|tcg     how QEMU executes guests, the same on every node (default kvm)
   --namespace NAME          namespace of the leader's and the agents' leases (default ${systemNamespace})
   --[no-]leader-elect       work only while holding the lease (default on)
-  --health-port PORT        serve /healthz and /readyz there; 0 is off (default 0)
+  --health-port PORT        serve /healthz, /readyz and /metrics there; 0 is off (default 0)
   --webhook-port PORT       answer the API server's questions about evictions there; 0 is off (default 0)
   --webhook-address NAME    DNS name or IP address by which it asks (default ${webhookService}.NAMESPACE.svc)
   --max-migrations N        under way at once in the cluster; further ones wait (default ${defaultMigrationLimits.perCluster})

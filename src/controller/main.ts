@@ -7,11 +7,13 @@ import { LeaderElection } from '../kube/leader-election.ts';
 import { type KubeConfig, KubeTransport, loadKubeConfig } from '../kube/transport.ts';
 import { startHealthServer } from '../observability/health.ts';
 import { createLogger, type Logger } from '../observability/logger.ts';
+import { createRegistry } from '../observability/metrics.ts';
 import { runProcess } from '../observability/shutdown.ts';
 import { createContext, informersOf } from './context.ts';
 import { createDisruptionBudgetController } from './drain/disruption-budget.ts';
 import { startEvictionWebhook } from './drain/webhook.ts';
 import { type Flags, parseFlags, usage } from './flags.ts';
+import { countMigrations } from './migration/metrics.ts';
 import { createMigrationController } from './migration/reconciler.ts';
 import { createVirtualMachineController } from './virtual-machine/reconciler.ts';
 
@@ -43,10 +45,11 @@ async function run(
   const transport = resources.use(new KubeTransport(config, { userAgent: 'vmferry-controller' }));
   const client = new KubeClient(transport);
   let warm = false;
-  resources.use(await startHealthServer({ port: flags.healthPort, ready: () => warm }));
+  const metrics = createRegistry();
+  resources.use(await startHealthServer({ port: flags.healthPort, ready: () => warm, metrics }));
   // Disposed of in reverse order: the reconcilers stop before the lease is given back.
   const election = flags.leaderElect ? resources.use(createElection(client, flags.namespace, logger)) : undefined;
-  const context = createContext(client, flags, logger, resources);
+  const context = createContext(client, flags, logger, resources, metrics);
   const controllers = [
     createVirtualMachineController(context),
     createMigrationController(context),
@@ -64,6 +67,7 @@ async function run(
   logger.info('Caches are warm');
   await election?.acquire(signal);
   logger.info({ leaderElect: flags.leaderElect }, 'Reconciling');
+  countMigrations(metrics, () => context.migrations.cache.list());
   for (const controller of controllers) controller.start();
   if (!signal.aborted) await once(signal, 'abort');
 }

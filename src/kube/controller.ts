@@ -1,4 +1,5 @@
 import type { Logger } from '../observability/logger.ts';
+import type { QueueObserver } from '../observability/queue-metrics.ts';
 import { isConflict } from './errors.ts';
 import { WorkQueue } from './work-queue.ts';
 
@@ -15,6 +16,7 @@ export interface ControllerOptions {
   readonly reconcile: (key: string, signal: AbortSignal) => Promise<ReconcileResult>;
   readonly logger: Logger;
   readonly maxBackoffMilliseconds?: number;
+  readonly observer?: QueueObserver;
 }
 
 /** Calls `reconcile` for every key that was enqueued, never twice at once for the same key. */
@@ -26,8 +28,11 @@ export class Controller implements AsyncDisposable {
 
   constructor(options: ControllerOptions) {
     this.#options = options;
-    const { maxBackoffMilliseconds } = options;
-    this.#queue = new WorkQueue(maxBackoffMilliseconds === undefined ? {} : { maxBackoffMilliseconds });
+    const { maxBackoffMilliseconds, observer } = options;
+    this.#queue = new WorkQueue({
+      ...(maxBackoffMilliseconds === undefined ? {} : { maxBackoffMilliseconds }),
+      ...(observer === undefined ? {} : { observer }),
+    });
   }
 
   /** Keys may be enqueued before `start`; they wait. */
@@ -59,14 +64,20 @@ export class Controller implements AsyncDisposable {
   }
 
   async #reconcileOnce(key: string): Promise<void> {
-    const { name, reconcile, logger } = this.#options;
+    const { name, reconcile, logger, observer } = this.#options;
     const { signal } = this.#abort;
+    const begun = performance.now();
     try {
       const { requeueAfterMilliseconds } = await reconcile(key, signal);
+      observer?.reconciled(
+        requeueAfterMilliseconds === undefined ? 'success' : 'requeue_after',
+        performance.now() - begun,
+      );
       this.#queue.forget(key);
       if (requeueAfterMilliseconds !== undefined) this.#queue.addAfter(key, requeueAfterMilliseconds);
     } catch (error) {
       if (signal.aborted) return;
+      observer?.reconciled('error', performance.now() - begun);
       const retryAfterMilliseconds = this.#queue.addAfterFailure(key);
       // A conflict only says that the object was read too early: the next round reads the newer one.
       const level = isConflict(error) ? 'debug' : 'error';

@@ -1,3 +1,5 @@
+import type { ObservedQueue, QueueObserver } from '../observability/queue-metrics.ts';
+
 /** Milliseconds of the wait after the first failure; it doubles with each further one. */
 const firstBackoffMilliseconds = 5;
 /** What the cap is unless told: about 17 minutes, as in client-go. */
@@ -9,10 +11,12 @@ const longestTimerMilliseconds = 2 ** 31 - 1;
  * A queue of keys for workers that bring one object each to its wanted state. A key waits at most once and is worked on by at
  * most one worker; added while it is worked on, it comes again afterwards. Per key it counts failures for the exponential backoff.
  */
-export class WorkQueue {
+export class WorkQueue implements ObservedQueue {
   readonly #maxBackoff: number;
-  readonly #waiting = new Set<string>();
-  readonly #processing = new Set<string>();
+  readonly #observer: QueueObserver | undefined;
+  /** Since when each does, by `performance.now()`. */
+  readonly #waiting = new Map<string, number>();
+  readonly #processing = new Map<string, number>();
   /** Added again while being worked on. */
   readonly #dirty = new Set<string>();
   readonly #delayed = new Map<string, { at: number; timer: NodeJS.Timeout }>();
@@ -20,13 +24,19 @@ export class WorkQueue {
   readonly #takers: ((key: string | undefined) => void)[] = [];
   #closed = false;
 
-  constructor(options: { maxBackoffMilliseconds?: number } = {}) {
+  constructor(options: { maxBackoffMilliseconds?: number; observer?: QueueObserver } = {}) {
     this.#maxBackoff = options.maxBackoffMilliseconds ?? defaultMaxBackoffMilliseconds;
+    this.#observer = options.observer;
+    this.#observer?.observe(this);
   }
 
   /** How many keys wait for a worker now; delayed ones are not among them. */
   get length(): number {
     return this.#waiting.size;
+  }
+
+  get workedOnSince(): Iterable<number> {
+    return this.#processing.values();
   }
 
   add(key: string): void {
@@ -35,13 +45,21 @@ export class WorkQueue {
       this.#dirty.add(key);
       return;
     }
+    if (this.#waiting.has(key)) return;
+    this.#observer?.added();
+    this.#waiting.set(key, performance.now());
     const taker = this.#takers.shift();
     if (taker) {
-      this.#processing.add(key);
+      this.#begin(key);
       taker(key);
-    } else {
-      this.#waiting.add(key);
     }
+  }
+
+  #begin(key: string): void {
+    const now = performance.now();
+    this.#observer?.taken(now - (this.#waiting.get(key) ?? now));
+    this.#waiting.delete(key);
+    this.#processing.set(key, now);
   }
 
   /** Adds the key after a while. Of several waits for one key the earliest counts; adding it meanwhile does not end the wait. */
@@ -68,6 +86,7 @@ export class WorkQueue {
     const failures = this.#failures.get(key) ?? 0;
     this.#failures.set(key, failures + 1);
     const wait = Math.min(firstBackoffMilliseconds * 2 ** failures, this.#maxBackoff);
+    this.#observer?.retried();
     this.addAfter(key, wait);
     return wait;
   }
@@ -80,9 +99,8 @@ export class WorkQueue {
   /** The next key, as soon as there is one; undefined once the queue is closed. Every key taken must be handed to `done`. */
   take(): Promise<string | undefined> {
     if (this.#closed) return Promise.resolve(undefined);
-    for (const key of this.#waiting) {
-      this.#waiting.delete(key);
-      this.#processing.add(key);
+    for (const key of this.#waiting.keys()) {
+      this.#begin(key);
       return Promise.resolve(key);
     }
     return new Promise((resolve) => this.#takers.push(resolve));

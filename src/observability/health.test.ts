@@ -1,6 +1,10 @@
 import { createServer } from 'node:net';
+import { Gauge } from 'prom-client';
 import { expect, test } from 'vitest';
 import { startHealthServer } from './health.ts';
+import { createRegistry } from './metrics.ts';
+
+const metrics = createRegistry();
 
 async function freePort(): Promise<number> {
   const server = createServer();
@@ -16,7 +20,7 @@ const status = async (port: number, path: string) => (await fetch(`http://127.0.
 test('a process is healthy at once and ready when it says so', async () => {
   const port = await freePort();
   let warm = false;
-  await using _server = await startHealthServer({ port, ready: () => warm });
+  await using _server = await startHealthServer({ port, ready: () => warm, metrics });
   expect([await status(port, '/healthz'), await status(port, '/readyz')]).toEqual([200, 503]);
   warm = true;
   expect([await status(port, '/readyz?verbose'), await status(port, '/else')]).toEqual([200, 404]);
@@ -24,11 +28,29 @@ test('a process is healthy at once and ready when it says so', async () => {
 
 test('a taken port is an error, not a silent absence', async () => {
   const port = await freePort();
-  await using _first = await startHealthServer({ port, ready: () => true });
-  await expect(startHealthServer({ port, ready: () => true })).rejects.toMatchObject({ code: 'EADDRINUSE' });
+  await using _first = await startHealthServer({ port, ready: () => true, metrics });
+  await expect(startHealthServer({ port, ready: () => true, metrics })).rejects.toMatchObject({ code: 'EADDRINUSE' });
 });
 
 test('port 0 starts nothing', async () => {
-  await using server = await startHealthServer({ port: 0, ready: () => true });
+  await using server = await startHealthServer({ port: 0, ready: () => true, metrics });
   expect(server).toBeDefined();
+});
+
+test('Prometheus gets what it asks for, and is told when something cannot be counted', async () => {
+  const port = await freePort();
+  const registry = createRegistry();
+  await using _server = await startHealthServer({ port, ready: () => true, metrics: registry });
+  const answer = await fetch(`http://127.0.0.1:${port}/metrics`);
+  expect(answer.headers.get('content-type')).toContain('version=0.0.4');
+  expect(await answer.text()).toMatch(/^process_resident_memory_bytes [1-9]\d+$/m);
+  new Gauge({
+    name: 'broken',
+    help: 'cannot be counted',
+    registers: [registry],
+    collect() {
+      throw new Error('no');
+    },
+  });
+  expect(await status(port, '/metrics')).toBe(500);
 });

@@ -10,6 +10,7 @@ import { isNotFound } from '../../src/kube/errors.ts';
 import { KubeTransport, loadKubeConfig } from '../../src/kube/transport.ts';
 import { defaultMigrationLimits } from '../../src/migration/capacity.ts';
 import { createLogger } from '../../src/observability/logger.ts';
+import { createRegistry } from '../../src/observability/metrics.ts';
 import { type Cluster, startCluster } from '../cluster/cluster.ts';
 import { until } from '../cluster/waiting.ts';
 import { type PretendNode, pretendNode, uniqueName } from './pretend-node.ts';
@@ -43,7 +44,13 @@ async function startController(): Promise<ControllerContext> {
     namespace: 'vmferry-system',
     migrationLimits: defaultMigrationLimits,
   } as const;
-  const context = createContext(new KubeClient(transport), options, createLogger({ name: 'test' }), resources);
+  const context = createContext(
+    new KubeClient(transport),
+    options,
+    createLogger({ name: 'test' }),
+    resources,
+    createRegistry(),
+  );
   const controller = resources.use(createVirtualMachineController(context));
   for (const informer of informersOf(context)) {
     informer.start();

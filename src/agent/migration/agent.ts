@@ -63,6 +63,7 @@ abstract class SideWorker<Work extends SourceAttempt | TargetAttempt> implements
       logger: context.logger,
       maxBackoffMilliseconds,
       reconcile: (key) => this.#reconcile(key),
+      observer: context.observerOf(`migration-${side}`),
     });
     this.informer.onChange((key) => this.#controller.enqueue(key));
   }

@@ -41,6 +41,7 @@ export function startLeftPods(context: AgentContext): AsyncDisposable {
     logger: context.logger,
     maxBackoffMilliseconds: 10_000,
     reconcile: (key, signal) => judge(context, key, signal),
+    observer: context.observerOf('left-pods'),
   });
   const enqueueAll = () => {
     for (const { metadata } of context.pods.cache.list()) controller.enqueue(`${metadata.namespace}/${metadata.name}`);

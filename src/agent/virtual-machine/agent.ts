@@ -46,6 +46,7 @@ export function startVirtualMachineAgent(context: AgentContext): AsyncDisposable
     logger,
     maxBackoffMilliseconds,
     reconcile: (key, signal) => reconcile(key, signal),
+    observer: context.observerOf('guest'),
   });
 
   async function reconcile(key: string, signal: AbortSignal): Promise<ReconcileResult> {

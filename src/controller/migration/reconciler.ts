@@ -27,6 +27,7 @@ export function createMigrationController(context: ControllerContext): Controlle
     logger,
     maxBackoffMilliseconds: 3_000,
     reconcile: (key) => reconcile(context, key),
+    observer: context.observerOf('migration'),
   });
   const enqueueAll = (migrations: readonly VirtualMachineMigration[]) => {
     for (const { metadata } of migrations) controller.enqueue(`${metadata.namespace}/${metadata.name}`);
@@ -151,6 +152,7 @@ function tell(context: ControllerContext, before: VirtualMachineMigration, after
       'Migration changed phase',
     );
   }
+  context.metrics.observe(before.status, after.status ?? {});
   const vm = context.virtualMachines.cache.get(`${namespace}/${after.spec.virtualMachineName}`);
   for (const event of eventsFor(before.status, after)) {
     context.recorder.event(after, event.type, event.reason, event.note);

@@ -26,6 +26,7 @@ export function createVirtualMachineController(context: ControllerContext): Cont
     logger: context.logger,
     maxBackoffMilliseconds: 30_000,
     reconcile: (key) => reconcile(context, key),
+    observer: context.observerOf('virtual-machine'),
   });
   context.virtualMachines.onChange((key) => controller.enqueue(key));
   const enqueueOf = (pod: Pod | undefined) => {
