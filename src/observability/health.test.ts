@@ -1,19 +1,10 @@
-import { createServer } from 'node:net';
 import { Gauge } from 'prom-client';
 import { expect, test } from 'vitest';
+import { freePort } from '../../test/cluster/free-port.ts';
 import { startHealthServer } from './health.ts';
 import { createRegistry } from './metrics.ts';
 
 const metrics = createRegistry();
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('no TCP address');
-  return address.port;
-}
 
 const status = async (port: number, path: string) => (await fetch(`http://127.0.0.1:${port}${path}`)).status;
 

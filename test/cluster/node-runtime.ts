@@ -4,6 +4,7 @@ import { bundle, type Program } from '../../dev/bundle.ts';
 import { checkout } from '../../dev/cache.ts';
 import { type ControlPlane, certificateFolder, kubeconfigFile, logFile, type Surroundings } from './control-plane.ts';
 import type { WebhookPlace } from './eviction-webhook.ts';
+import { freePort } from './free-port.ts';
 import { issueCertificates, nodeCertificate, writeKubeconfig } from './identity.ts';
 import { ManagedProcess } from './managed-process.ts';
 import type { ClusterNetwork, Place } from './network.ts';
@@ -29,6 +30,8 @@ export interface NodeRuntime {
   startAgent(name: string): Promise<ManagedProcess>;
   /** Starts the controller. Ends a former one. */
   startController(): Promise<ManagedProcess>;
+  /** What the controller, or the agent of this node, tells Prometheus now. */
+  metrics(process: 'controller' | { agentOf: string }): Promise<string>;
 }
 
 const nodeDeadline = 60_000;
@@ -45,6 +48,8 @@ export function createNodeRuntime(
   const certificates = certificateFolder(directory);
   const nodes = new Map<string, ClusterNode>();
   let controller: ManagedProcess | undefined;
+  /** `host:port` of each program's health server. */
+  const healthServers = new Map<string, string>();
 
   async function startProgram(
     program: Program,
@@ -64,6 +69,20 @@ export function createNodeRuntime(
       logFile: logFile(directory, name),
       netns,
     });
+  }
+
+  /** Programs without a network namespace share all the ports of this machine. */
+  async function healthPort(name: string, { address, netns }: Place): Promise<string> {
+    const port = netns === undefined ? await freePort() : 9440;
+    healthServers.set(name, `${address}:${port}`);
+    return String(port);
+  }
+
+  async function metrics(process: 'controller' | { agentOf: string }): Promise<string> {
+    const name = process === 'controller' ? process : `agent-${process.agentOf}`;
+    const answer = await fetch(`http://${healthServers.get(name)}/metrics`);
+    if (!answer.ok) throw new Error(`no metrics of ${name} (HTTP ${answer.status}): ${await answer.text()}`);
+    return await answer.text();
   }
 
   async function writeTokenKubeconfig(name: string, account: string, boundObjectRef?: object): Promise<string> {
@@ -118,6 +137,7 @@ export function createNodeRuntime(
       'pods-directory': path.join(node.root, 'pods'),
       'state-directory': path.join(node.root, 'state'),
       'handover-address': node.address,
+      'health-port': await healthPort(`agent-${name}`, node),
     });
     return node.agent;
   }
@@ -129,6 +149,7 @@ export function createNodeRuntime(
       accelerator: 'tcg',
       'qemu-image': 'localnode.vmferry.io/qemu',
       ...(webhook && { 'webhook-port': String(webhook.port), 'webhook-address': webhook.address }),
+      'health-port': await healthPort('controller', network.control),
     });
     return controller;
   }
@@ -141,6 +162,7 @@ export function createNodeRuntime(
     startNode,
     startAgent,
     startController,
+    metrics,
   };
 }
 

@@ -2,7 +2,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -11,6 +10,7 @@ import { type VirtualMachine, virtualMachines } from '../../src/api/objects.ts';
 import { KubeClient } from '../../src/kube/client.ts';
 import { KubeTransport, loadKubeConfig } from '../../src/kube/transport.ts';
 import { type Cluster, startCluster } from '../cluster/cluster.ts';
+import { freePort } from '../cluster/free-port.ts';
 import { until } from '../cluster/waiting.ts';
 import { uniqueName } from './pretend-node.ts';
 
@@ -75,15 +75,6 @@ async function startReplica(): Promise<Replica> {
 }
 
 const leads = ({ log }: Replica) => log.join('').includes('Reconciling');
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('no TCP address');
-  return address.port;
-}
 
 async function placesAVirtualMachine(): Promise<void> {
   const name = uniqueName('vm');
