@@ -32,6 +32,9 @@ export const migrationReasons = {
   Unschedulable: 'The scheduler found no node for the target pod.',
   NotMigratable: 'The VM cannot be moved as it is now, whatever the target.',
   PreflightFailed: 'A check that compares the two nodes failed.',
+  AgentTooOld: 'The agent of a node speaks no protocol that is still spoken by the controller or the other agent.',
+  AgentTooNew: 'The agent of a node speaks only protocols that the controller does not know yet.',
+  ControllerTooOld: 'The controller has approved a transfer by a protocol that the agent does not speak any more.',
   TargetFailed: 'The target QEMU ended before the transfer began.',
   TargetNotReady: 'The target did not get ready in time.',
   TransferFailed: 'QEMU reported that the transfer failed.',
@@ -53,6 +56,8 @@ export type MigrationReason = keyof typeof migrationReasons;
 /** Reasons of the target's node or of the way there: another node may do. All others are of the VM, or somebody's wish. */
 export const reasonsOfTheTarget: ReadonlySet<MigrationReason> = new Set([
   'PreflightFailed',
+  'AgentTooOld',
+  'AgentTooNew',
   'TargetFailed',
   'TargetNotReady',
   'TransferFailed',

@@ -107,6 +107,10 @@ export interface VirtualMachineMigrationStatus {
    */
   plan?: {
     attempt: number;
+    /**
+     * The version by which controller and agents work on this attempt; all of them speak it.
+     */
+    protocol?: number;
     endpoint: {
       host: string;
       port: number;
@@ -169,6 +173,13 @@ export interface VirtualMachineMigrationStatus {
     attempt: number;
     podUID: string;
     sequence: number;
+    /**
+     * The versions that this side's agent speaks, all from the oldest to the newest.
+     */
+    protocol?: {
+      oldest: number;
+      newest: number;
+    };
     /**
      * What the agent read from its QEMU, for the checks that compare both sides.
      */
@@ -245,6 +256,13 @@ export interface VirtualMachineMigrationStatus {
     attempt: number;
     podUID: string;
     sequence: number;
+    /**
+     * The versions that this side's agent speaks, all from the oldest to the newest.
+     */
+    protocol?: {
+      oldest: number;
+      newest: number;
+    };
     /**
      * What the agent read from its QEMU, for the checks that compare both sides.
      */

@@ -9,6 +9,7 @@ import {
   virtualMachines,
 } from '../api/objects.ts';
 import { isTerminal } from '../api/phases.ts';
+import { type ProtocolRange, protocol } from '../api/protocol.ts';
 import type { KubeClient } from '../kube/client.ts';
 import {
   type Node,
@@ -43,6 +44,7 @@ export interface ControllerContext {
   /** Those that carry a VM's name. */
   readonly budgets: Informer<PodDisruptionBudget>;
   readonly recorder: EventRecorder;
+  readonly protocol: ProtocolRange;
   readonly metrics: MigrationMetrics;
   /** For the controller of this name. */
   readonly observerOf: (controller: string) => QueueObserver;
@@ -103,6 +105,7 @@ export function createContext(
       new Informer(client, podDisruptionBudgets, { logger, labelSelector: labels.virtualMachine }),
     ),
     recorder: resources.use(new EventRecorder(client, source)),
+    protocol,
     metrics: createMigrationMetrics(registry),
     observerOf: createQueueMetrics(registry),
     logger,

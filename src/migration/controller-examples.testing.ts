@@ -1,5 +1,6 @@
 /** Facts for the tests of the controller's decisions: a VM `web` on node-a, and its migration `move` to node-b. */
 import type { VirtualMachine, VirtualMachineMigration } from '../api/objects.ts';
+import { type ProtocolRange, protocol } from '../api/protocol.ts';
 import type { AgentPresence, ControllerFacts, PodFacts, Room } from './controller-facts.ts';
 import { controllerStep } from './controller-step.ts';
 import type { SourceVerdict, TargetVerdict } from './evidence.ts';
@@ -47,6 +48,8 @@ export interface Given {
   heard?: { source?: number | 'never'; target?: number | 'never' };
   /** What other migrations leave; everything, when not said. */
   room?: Partial<Room>;
+  /** What this controller speaks; what it ships with, when not said. */
+  protocol?: ProtocolRange;
 }
 
 /** An agent that was there before the scenario began. */
@@ -88,6 +91,7 @@ export function facts({
       ...(agents.target === undefined ? {} : { target: agents.target }),
     },
     room: { fullNodes: [], ...room },
+    protocol: given.protocol ?? protocol,
     debts: debts.map(
       (debt): PodFacts => ({ ...targetPod, name: 'web-m-move-uid-0', uid: 'debt-pod', ...debt }) as PodFacts,
     ),
@@ -124,7 +128,7 @@ export const placed: Status = {
   targetPod: { name: 'web-m-move-uid-1', uid: 'target-pod' },
 };
 export const endpoint = { host: '10.0.0.2', port: 4444 };
-export const side = { attempt: 1, sequence: 1, preflight };
+export const side = { attempt: 1, sequence: 1, protocol, preflight };
 export const checked: Status = {
   ...placed,
   source: { ...side, podUID: 'source-pod' },

@@ -1,5 +1,6 @@
 /** What the controller decides a migration on, and what it can decide: plain data. */
 import type { VirtualMachine, VirtualMachineMigration } from '../api/objects.ts';
+import type { ProtocolRange } from '../api/protocol.ts';
 
 /** A VM pod as the controller's cache has it. */
 export type PodFacts =
@@ -55,6 +56,8 @@ export interface ControllerFacts {
   /** The agents of the two nodes; absent: never heard of. */
   agents: { source?: AgentPresence; target?: AgentPresence };
   room: Room;
+  /** What this controller speaks. */
+  protocol: ProtocolRange;
 }
 
 interface PodReference {

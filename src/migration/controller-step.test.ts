@@ -149,13 +149,7 @@ describe('forward', () => {
   test('listening: the plan is written, when its turn has come', () => {
     const status: Status = {
       ...checked,
-      target: {
-        attempt: 1,
-        sequence: 3,
-        podUID: 'target-pod',
-        preflight: { ...preflight, runState: 'inmigrate' },
-        endpoint,
-      },
+      target: { ...side, podUID: 'target-pod', preflight: { ...preflight, runState: 'inmigrate' }, endpoint },
     };
     const room = { toSend: 'Too many.', fullNodes: [] };
     const waiting = step({ status, target: {}, room });

@@ -10,7 +10,7 @@ import { type ControllerFacts, type ControllerStep, type Decision, isGone, nothi
 import { isSilent } from './deadlines.ts';
 import { sourceSide, sourceWord, targetSide, targetWord } from './evidence.ts';
 import { limits } from './limits.ts';
-import { obstacle, wish } from './obstacles.ts';
+import { agreement, obstacle, wish } from './obstacles.ts';
 import {
   isSettledAsDown,
   moveBack,
@@ -314,7 +314,9 @@ function forward(facts: ControllerFacts, report: Report): Decision {
     const message = `The target on ${targetPod.nodeName} is ready. ${facts.room.toSend} ${runsWhere(facts)}`;
     return awaitAgents(facts, report) ?? watch(report.phase('Preparing', { reason: 'WaitingForCapacity', message }));
   }
-  report.plan(target.endpoint);
+  const agreed = agreement(facts);
+  if (typeof agreed !== 'number') return giveUp(facts, report, agreed);
+  report.plan(target.endpoint, agreed);
   return report.phase('Transferring', {
     reason: 'Transferring',
     message: `Memory is being sent to ${targetPod.nodeName}. ${runsWhere(facts)}`,

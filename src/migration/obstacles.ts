@@ -7,6 +7,7 @@ import { expired } from './deadlines.ts';
 import { sourceSide, targetSide } from './evidence.ts';
 import { limits } from './limits.ts';
 import { notMigratable, preflightFailures } from './preflight.ts';
+import { agree } from './skew.ts';
 
 /** Whether the migration's owner has cancelled it. */
 export function cancelOf({ spec }: VirtualMachineMigration, deleting: boolean): Cause | undefined {
@@ -83,10 +84,13 @@ function ended({ migration, targetPod }: ControllerFacts): Cause | undefined {
       };
 }
 
-function checks({ migration }: ControllerFacts): Cause | undefined {
-  const status = migration.status ?? {};
+function checks(facts: ControllerFacts): Cause | undefined {
+  const status = facts.migration.status ?? {};
   const source = sourceSide(status)?.preflight;
   const target = targetSide(status)?.preflight;
+  // What else an agent says may mean something else to it.
+  const agreed = agreement(facts);
+  if (typeof agreed !== 'number') return agreed;
   if (source !== undefined) {
     const blockers = notMigratable(source);
     if (blockers.length > 0) return { reason: 'NotMigratable', message: blockers.join(' ') };
@@ -94,6 +98,18 @@ function checks({ migration }: ControllerFacts): Cause | undefined {
   if (source === undefined || target === undefined) return undefined;
   const failures = preflightFailures({ source, target });
   return failures.length > 0 ? { reason: 'PreflightFailed', message: failures.join(' ') } : undefined;
+}
+
+/** Of those who have spoken: by which protocol all work on it, or why they cannot. */
+export function agreement({ migration: { status = {} }, protocol }: ControllerFacts): number | Cause {
+  const agents = [
+    { node: status.sourceNode ?? '', side: sourceSide(status) },
+    { node: status.targetNode ?? '', side: targetSide(status) },
+  ];
+  return agree(
+    protocol,
+    agents.flatMap(({ node, side }) => (side?.preflight === undefined ? [] : [{ node, speaks: side.protocol }])),
+  );
 }
 
 function late({ migration, targetPod, agents, now }: ControllerFacts): Cause | undefined {

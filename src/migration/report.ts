@@ -91,8 +91,8 @@ export class Report {
     return { attempt: this.#status.attempt ?? 1, podUID, sequence: 0 };
   }
 
-  plan(endpoint: Endpoint): void {
-    this.#status.plan = { attempt: this.#status.attempt ?? 1, endpoint };
+  plan(endpoint: Endpoint, protocol: number): void {
+    this.#status.plan = { attempt: this.#status.attempt ?? 1, protocol, endpoint };
   }
 
   abort(cause: Explanation, { sourceGone = false } = {}): void {

@@ -34,6 +34,7 @@ const complete: Present = { presence: 'present', runState: 'postmigrate', migrat
 const anyFacts = facts<SourceFacts>({
   now: time,
   plan: maybe(fc.constant(plan)),
+  unspoken: maybe(cause),
   encrypted: fc.boolean(),
   abort: maybe(cause),
   limits: fc.constant(limits),
@@ -132,11 +133,12 @@ test('nothing is cancelled or cut after the target was told, nor in post-copy', 
   wherever(source, 'recordAborted', free);
 });
 
-test('migrate is issued once, for a plan, and not against a wish', () => {
+test('migrate is issued once, for a plan that is understood, and not against a wish', () => {
   wherever(source, 'issueMigrate', (given) => {
-    const { plan: approved, abort, encrypted, handoverPath, journal } = given;
+    const { plan: approved, abort, encrypted, handoverPath, journal, unspoken } = given;
     const again = journal.issued !== undefined;
     const sent = again && present(given)?.stamped && !['none', 'completed'].includes(present(given)?.migration ?? '');
+    if (unspoken !== undefined) return false;
     return approved !== undefined && abort === undefined && !sent && (!encrypted || handoverPath.direct === 'waiting');
   });
 });

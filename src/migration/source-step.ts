@@ -44,6 +44,8 @@ export interface SourceFacts {
   now: number;
   /** From the migration object. */
   plan?: { host: string; port: number };
+  /** Why this agent cannot do as the plan says. */
+  unspoken?: Cause;
   encrypted: boolean;
   abort?: Cause;
   limits: TransferLimits;
@@ -135,8 +137,8 @@ function beforeMigrate(runState: string, facts: SourceFacts): SourceStep {
  * agent has to be there to end it.
  */
 function issue(plan: NonNullable<SourceFacts['plan']>, resumeTarget: boolean, facts: SourceFacts): SourceStep {
-  const ended = targetEnded(facts);
-  if (ended !== undefined) return one({ kind: 'recordAborted', cause: ended });
+  const obstacle = facts.unspoken ?? targetEnded(facts);
+  if (obstacle !== undefined) return one({ kind: 'recordAborted', cause: obstacle });
   if (facts.encrypted && facts.handoverPath.direct !== 'waiting') {
     const cause = targetDoesNotWait(facts.handoverPath);
     const known = facts.published.waiting === cause.message;

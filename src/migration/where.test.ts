@@ -52,6 +52,7 @@ function facts({ status, source = {}, resumeTarget }: Given): ControllerFacts {
     debts: [],
     agents: {},
     room: { fullNodes: [] },
+    protocol: { oldest: 1, newest: 1 },
   };
 }
 

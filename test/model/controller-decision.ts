@@ -1,6 +1,7 @@
 /** What the controller reads before it decides on the migration, and what it decides. */
 import type { VirtualMachine } from '../../src/api/objects.ts';
 import { isTerminal } from '../../src/api/phases.ts';
+import { protocol } from '../../src/api/protocol.ts';
 import type { ControllerEffect, ControllerFacts, PodFacts } from '../../src/migration/controller-facts.ts';
 import { Pending } from './effects.ts';
 import type { Model } from './model.ts';
@@ -94,6 +95,7 @@ function gather(w: World, late: number, sourceThere: boolean, targetThere: boole
     debts: attempt === 2 ? [podFacts(controller.firstPod, 1)].filter(({ exists }) => exists) : [],
     agents: { source: agent(sourceThere), target: agent(targetThere) },
     room: { fullNodes: [] },
+    protocol,
   };
 }
 

@@ -1,4 +1,5 @@
 /** What the effects of the source's agent do to the world. */
+import { protocol } from '../../src/api/protocol.ts';
 import type { Cause } from '../../src/migration/cause.ts';
 import { causes, epoch, queues, type Words } from './objects.ts';
 import { cancel, continueSource, continueSwitchover, endSource, migrate } from './qemu.ts';
@@ -61,7 +62,7 @@ export function act(w: World, effect: Micro, encrypted: boolean): void {
   switch (effect.kind) {
     case 'publishPreflight':
       // A QEMU that is not there cannot be read: the agent tries again.
-      if (source.qemu === Qemu.up) publish(w, { preflight: preflightOf(runStates[source.run] ?? '') });
+      if (source.qemu === Qemu.up) publish(w, { protocol, preflight: preflightOf(runStates[source.run] ?? '') });
       return;
     case 'publishWaiting':
       publish(w, { reason: effect.cause?.reason, message: effect.cause?.message });

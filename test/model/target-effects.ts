@@ -1,4 +1,5 @@
 /** What the effects of a target's agent do to the world. */
+import { protocol } from '../../src/api/protocol.ts';
 import type { TargetEffect } from '../../src/migration/target-step.ts';
 import { causes, queues } from './objects.ts';
 import { continueTarget, endTarget } from './qemu.ts';
@@ -37,7 +38,11 @@ export function act(w: World, attempt: number, effect: TargetEffect): void {
       return;
     case 'publishReady':
       if (target.qemu === Qemu.up)
-        publish(target, attempt, { preflight: preflightOf(runStates[target.run] ?? ''), endpoint: effect.endpoint });
+        publish(target, attempt, {
+          protocol,
+          preflight: preflightOf(runStates[target.run] ?? ''),
+          endpoint: effect.endpoint,
+        });
       return;
     case 'recordContinued':
       w.must(target.refused === 0, 'the target continues after it had refused');

@@ -6,6 +6,7 @@ import type { Cause } from '../../migration/cause.ts';
 import { ownershipMoved, sourceSide, targetWord } from '../../migration/evidence.ts';
 import { durationMilliseconds, limits } from '../../migration/limits.ts';
 import { cancelOf } from '../../migration/obstacles.ts';
+import { unspoken } from '../../migration/skew.ts';
 import type { SourceFacts, SourceQemu, TransferLimits } from '../../migration/source-step.ts';
 import { isEncrypted } from './encryption.ts';
 import { type QemuReading, readQemu } from './read-qemu.ts';
@@ -45,7 +46,7 @@ export async function gatherSourceFacts(scope: SourceScope) {
   const facts: SourceFacts = {
     now,
     encrypted: isEncrypted(migration),
-    ...(status.plan?.attempt === attempt ? { plan: status.plan.endpoint } : {}),
+    ...planOf(status, attempt),
     ...(abort === undefined ? {} : { abort }),
     limits: wantedLimits(migration),
     ...(moved === undefined ? {} : { ownershipMoved: moved }),
@@ -75,6 +76,12 @@ export async function gatherSourceFacts(scope: SourceScope) {
     ...(downtime === undefined ? {} : { downtimeMilliseconds: downtime }),
   };
   return { facts, reading, issued };
+}
+
+function planOf({ plan }: NonNullable<VirtualMachineMigration['status']>, attempt: number) {
+  if (plan?.attempt !== attempt) return {};
+  const why = unspoken(plan.protocol);
+  return { plan: plan.endpoint, ...(why === undefined ? {} : { unspoken: why }) };
 }
 
 function downtimeOf(told: Told | undefined, tookOverAt: number | undefined): number | undefined {

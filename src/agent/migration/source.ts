@@ -1,5 +1,6 @@
 /** The source side: gathers facts from QEMU, the object and the state directory, asks `sourceStep`, and does what it says. */
 import { setTimeout as delay } from 'node:timers/promises';
+import { protocol } from '../../api/protocol.ts';
 import { attemptFiles } from '../../migration/attempt.ts';
 import type { Cause } from '../../migration/cause.ts';
 import { type SourceEffect, sourceStep } from '../../migration/source-step.ts';
@@ -25,7 +26,7 @@ const executors: { [K in SourceEffect['kind']]: Executor<K> } = {
     const keys = await context.credentials.of(work.podUID, migration.metadata.uid, work.attempt);
     const preflight = await readPreflight(context.qemus.get(work.podUID));
     const certificates = { stream: keys.stream.certificate, handover: keys.handover.certificate };
-    work.publisher.say({ preflight, certificates });
+    work.publisher.say({ protocol, preflight, certificates });
   },
   publishWaiting: ({ work }, { cause }) =>
     work.publisher.say({ reason: cause?.reason, message: cause?.message } as { reason: string; message: string }),

@@ -1,5 +1,6 @@
 /** The target side: gathers facts from QEMU, the object and the state directory, asks `targetStep`, and does what it says. */
 import type { VirtualMachineMigration } from '../../api/objects.ts';
+import { protocol } from '../../api/protocol.ts';
 import { attemptFiles } from '../../migration/attempt.ts';
 import type { Cause } from '../../migration/cause.ts';
 import { heardDirectly, sourceGone, sourceSide, sourceWord, targetSide } from '../../migration/evidence.ts';
@@ -50,7 +51,7 @@ const executors: { [K in TargetEffect['kind']]: Executor<K> } = {
     const certificates = { stream: keys.stream.certificate, handover: keys.handover.certificate };
     const host = context.handoverAddress ?? podOf(context, work.podUID)?.status?.hostIP ?? endpoint.host;
     const handover = { host, port: context.handoverServer.port };
-    work.publisher.say({ preflight, endpoint, certificates, handover });
+    work.publisher.say({ protocol, preflight, endpoint, certificates, handover });
   },
   recordContinued: ({ context, migration, work }) => recordContinued(context.state, attemptOf(migration, work)),
   async continueGuest({ context, work }) {

@@ -34,6 +34,7 @@ export function gatherFacts(context: ControllerContext, migration: VirtualMachin
       target: presenceOf(context, status?.targetNode),
     },
     room: roomFor(context, migration),
+    protocol: context.protocol,
   };
 }
 
