@@ -1,10 +1,14 @@
 /** More migrations than may be under way at once: they wait, the oldest first, and say for what. What is counted meanwhile is seen by Prometheus. */
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { checkout } from '../../dev/cache.ts';
 import { assertUnbroken, readHeartbeats } from '../guest/heartbeat.ts';
 import type { HeartbeatRecorder } from '../guest/heartbeat-recorder.ts';
 import { System } from './system.ts';
 
-const names = ['one', 'two', 'three', 'four'];
+/** In the order of their names, too: of those of one second, the names decide. */
+const names = ['vm-1', 'vm-2', 'vm-3', 'vm-4'];
 /** Slower than the guest writes: it goes on until it is told to go faster. */
 const slow = { transfer: { maxBandwidth: '512Ki' } };
 
@@ -42,43 +46,43 @@ async function metric(process: Parameters<System['cluster']['metrics']>[0], seri
 
 test('two leave a node at once; the others wait, and their VMs are free', async () => {
   for (const name of names) await system.migrate(`move-${name}`, name, slow);
-  await Promise.all([system.bytesFlow('move-one'), system.bytesFlow('move-two')]);
-  await says('move-three', 'Pending', /2 VMs are being moved away from node-a.*next in the queue.*runs on node-a/);
-  await says('move-four', 'Pending', /number 2 in the queue/);
-  expect((await system.migration('move-three')).status?.reason).toBe('WaitingForCapacity');
-  expect((await system.virtualMachine('three')).status).not.toHaveProperty('migration');
+  await Promise.all([system.bytesFlow('move-vm-1'), system.bytesFlow('move-vm-2')]);
+  await says('move-vm-3', 'Pending', /2 VMs are being moved away from node-a.*next in the queue.*runs on node-a/);
+  await says('move-vm-4', 'Pending', /number 2 in the queue/);
+  expect((await system.migration('move-vm-3')).status?.reason).toBe('WaitingForCapacity');
+  expect((await system.virtualMachine('vm-3')).status).not.toHaveProperty('migration');
 
   expect(await metric('controller', 'vmferry_migrations{phase="Transferring"}')).toBe(2);
   expect(await metric('controller', 'vmferry_migrations{phase="Pending"}')).toBe(2);
   const agent = { agentOf: 'node-a' };
-  const series = 'vmferry_migration_remaining_bytes{namespace="default",name="move-one"}';
+  const series = 'vmferry_migration_remaining_bytes{namespace="default",name="move-vm-1"}';
   expect(await metric(agent, series)).toBeGreaterThan(0);
 });
 
 test('one that waits is cancelled at once, and the next comes nearer', async () => {
-  await kubectl('patch', 'vmm', 'move-three', '--type=merge', '-p', '{"spec":{"cancel":true}}');
-  expect((await system.finished('move-three')).status).toMatchObject({ phase: 'Cancelled', reason: 'Cancelled' });
-  await says('move-four', 'Pending', /next in the queue/);
+  await kubectl('patch', 'vmm', 'move-vm-3', '--type=merge', '-p', '{"spec":{"cancel":true}}');
+  expect((await system.finished('move-vm-3')).status).toMatchObject({ phase: 'Cancelled', reason: 'Cancelled' });
+  await says('move-vm-4', 'Pending', /next in the queue/);
 });
 
 test('another controller counts the same', async () => {
   await system.controller.kill('SIGKILL');
   await system.controller.restart();
-  await system.migrate('move-three-again', 'three', slow);
-  await says('move-three-again', 'Pending', /number 2 in the queue/);
-  for (const name of ['move-one', 'move-two'])
+  await system.migrate('move-vm-3-again', 'vm-3', slow);
+  await says('move-vm-3-again', 'Pending', /number 2 in the queue/);
+  for (const name of ['move-vm-1', 'move-vm-2'])
     expect((await system.migration(name)).status?.phase).toBe('Transferring');
 });
 
 test('one that waits is deleted at once', async () => {
-  await kubectl('delete', 'vmm', 'move-three-again', '--timeout=10s');
+  await kubectl('delete', 'vmm', 'move-vm-3-again', '--timeout=10s');
 });
 
 test('the next goes when one has ended, and everything that happened was counted', async () => {
-  await succeeds('move-one');
-  await system.bytesFlow('move-four');
-  await succeeds('move-two');
-  await succeeds('move-four');
+  await succeeds('move-vm-1');
+  await system.bytesFlow('move-vm-4');
+  await succeeds('move-vm-2');
+  await succeeds('move-vm-4');
   expect(await metric('controller', 'vmferry_migrations_total{result="Succeeded",reason="Migrated"}')).toBe(3);
   expect(await metric('controller', 'vmferry_migration_downtime_seconds_count')).toBe(3);
   expect(await metric('controller', 'vmferry_migration_duration_seconds_count{result="Succeeded"}')).toBe(3);
@@ -91,28 +95,37 @@ test('the next goes when one has ended, and everything that happened was counted
   expect(agent).not.toMatch(/^vmferry_migration_remaining_bytes\{/m);
 });
 
+test('docs/metrics.md has every metric of both processes, and no other', async () => {
+  const page = await readFile(path.join(checkout, 'docs', 'metrics.md'), 'utf8');
+  const cells = [...page.matchAll(/^\| (`.+?`) \|/gm)].map(([, cell = '']) => cell);
+  const documented = cells.flatMap((cell) => [...cell.matchAll(/`(\w+)`/g)]);
+  const texts = await Promise.all((['controller', { agentOf: 'node-a' }] as const).map(system.cluster.metrics));
+  const served = texts.join('\n').matchAll(/^# TYPE (\w+)/gm);
+  expect(documented.map(([, name]) => name).sort()).toEqual([...new Set([...served].map(([, name]) => name))].sort());
+});
+
 test('what arrives is bounded, too: a third target waits where it was placed', async () => {
   await kubectl('uncordon', 'node-c');
   const there = { ...slow, target: { nodeName: 'node-c' } };
   // Two of these come from node-b, one from node-a.
-  await system.migrate('on-one', 'one', there);
-  await system.migrate('on-two', 'two', there);
-  await Promise.all([system.bytesFlow('on-one'), system.bytesFlow('on-two')]);
-  await system.migrate('on-three', 'three', there);
-  await says('on-three', 'Preparing', /node-c is ready\. 2 VMs are being moved to node-c.*next.*runs on node-a/);
-  await succeeds('on-one');
-  await system.bytesFlow('on-three');
-  await succeeds('on-two');
-  await succeeds('on-three');
+  await system.migrate('on-1', 'vm-1', there);
+  await system.migrate('on-2', 'vm-2', there);
+  await Promise.all([system.bytesFlow('on-1'), system.bytesFlow('on-2')]);
+  await system.migrate('on-3', 'vm-3', there);
+  await says('on-3', 'Preparing', /node-c is ready\. 2 VMs are being moved to node-c.*next.*runs on node-a/);
+  await succeeds('on-1');
+  await system.bytesFlow('on-3');
+  await succeeds('on-2');
+  await succeeds('on-3');
   for (const recorder of recorders) assertUnbroken(readHeartbeats(recorder.output));
 });
 
 test('one that has ended is removed when its time has come', async () => {
-  await kubectl('patch', 'vmm', 'on-three', '--type=merge', '-p', '{"spec":{"ttlAfterFinished":"0s"}}');
-  await kubectl('wait', '--for=delete', 'vmm/on-three', '--timeout=10s');
-  await system.migrate('again', 'three', { ttlAfterFinished: '1s' });
+  await kubectl('patch', 'vmm', 'on-3', '--type=merge', '-p', '{"spec":{"ttlAfterFinished":"0s"}}');
+  await kubectl('wait', '--for=delete', 'vmm/on-3', '--timeout=10s');
+  await system.migrate('again', 'vm-3', { ttlAfterFinished: '1s' });
   await kubectl('wait', '--for=delete', 'vmm/again', '--timeout=60s');
-  const { status } = await system.virtualMachine('three');
+  const { status } = await system.virtualMachine('vm-3');
   expect(status).toMatchObject({ phase: 'Running', lastMigration: { name: 'again', result: 'Succeeded' } });
-  expect(await kubectl('get', 'vmm', '-o', 'name')).toContain('on-one');
+  expect(await kubectl('get', 'vmm', '-o', 'name')).toContain('on-1');
 });

@@ -62,8 +62,9 @@ function roomFor(context: ControllerContext, migration: VirtualMachineMigration)
 function claimant(context: ControllerContext, migration: VirtualMachineMigration): Claimant {
   const { namespace } = migration.metadata;
   const virtualMachine = context.virtualMachines.cache.get(`${namespace}/${migration.spec.virtualMachineName}`);
-  const pod = podFacts(context, find(context, namespace, placedPod(virtualMachine)), virtualMachine);
-  return { migration, virtualMachine, runs: pod.exists && pod.running };
+  const pod = find(context, namespace, placedPod(virtualMachine));
+  const facts = pod && podFacts(context, pod, virtualMachine);
+  return { migration, virtualMachine, runs: facts?.exists === true && facts.running };
 }
 
 /** An agent that was not seen at work yet counts as silent from the moment at which this process began to look. */

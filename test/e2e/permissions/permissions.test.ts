@@ -26,10 +26,12 @@ beforeAll(async () => {
 afterAll(() => system?.[Symbol.asyncDispose]());
 
 describe('what the system does with its rights', () => {
-  test('a VM is started and moved', async () => {
+  test('a VM is started and moved, and what moved it is removed in time', async () => {
     await system.startVirtualMachine('web', { totalMiB: 64, hotMiB: 1, dirtyMiBPerSecond: 1 });
     await system.migrate('moved', 'web');
     expect((await system.finished('moved')).status).toMatchObject({ phase: 'Succeeded' });
+    await system.cluster.kubectl('patch', 'vmm', 'moved', '--type=merge', '-p', '{"spec":{"ttlAfterFinished":"0s"}}');
+    await system.cluster.kubectl('wait', '--for=delete', 'vmm/moved', '--timeout=10s');
   });
 
   test('a migration is cancelled', async () => {
