@@ -10,9 +10,11 @@ import { type VirtualMachine, virtualMachines } from '../../src/api/objects.ts';
 import { KubeClient } from '../../src/kube/client.ts';
 import { KubeTransport, loadKubeConfig } from '../../src/kube/transport.ts';
 import { type Cluster, startCluster } from '../cluster/cluster.ts';
+import { evict } from '../cluster/evict.ts';
+import { evictionWebhook } from '../cluster/eviction-webhook.ts';
 import { freePort } from '../cluster/free-port.ts';
 import { until } from '../cluster/waiting.ts';
-import { uniqueName } from './pretend-node.ts';
+import { pretendNode, uniqueName } from './pretend-node.ts';
 
 const deadline = 30_000;
 const program = path.resolve(import.meta.dirname, '../../src/controller/main.ts');
@@ -54,7 +56,7 @@ interface Replica {
   port: number;
 }
 
-async function startReplica(): Promise<Replica> {
+async function startReplica(...flags: string[]): Promise<Replica> {
   const port = await freePort();
   const child = start(
     '--kubeconfig',
@@ -63,6 +65,7 @@ async function startReplica(): Promise<Replica> {
     '--accelerator=tcg',
     '--health-port',
     `${port}`,
+    ...flags,
   );
   const log: string[] = [];
   child.stdout?.setEncoding('utf8').on('data', (chunk: string) => log.push(chunk));
@@ -76,7 +79,8 @@ async function startReplica(): Promise<Replica> {
 
 const leads = ({ log }: Replica) => log.join('').includes('Reconciling');
 
-async function placesAVirtualMachine(): Promise<void> {
+/** @returns the name of its pod */
+async function placesAVirtualMachine(): Promise<string> {
   const name = uniqueName('vm');
   await client.create<VirtualMachine>(virtualMachines, {
     apiVersion: 'vmferry.io/v1alpha1',
@@ -88,6 +92,7 @@ async function placesAVirtualMachine(): Promise<void> {
     const { status } = await client.get(virtualMachines, { namespace: 'default', name });
     return status?.placement?.podUID;
   });
+  return `${name}-1`;
 }
 
 test('bad flags end it with 2 and one sentence', async () => {
@@ -115,4 +120,28 @@ test('of two replicas one works, and the other goes on when it ends', async () =
   second.child.kill('SIGINT');
   expect((await allEnded)[0]).toBe(0);
   expect([...first.log, ...second.log].join('')).not.toMatch(/"level":"(error|fatal)"/);
+});
+
+test('a replica that does not lead answers evictions', async () => {
+  const leader = await startReplica();
+  await until('it leads', deadline, () => leads(leader) || undefined);
+  const place = { address: '127.0.0.1', port: await freePort() };
+  await cluster.apply(evictionWebhook(place));
+  const standby = await startReplica('--webhook-port', `${place.port}`, '--webhook-address', place.address);
+  const node = await pretendNode(client, uniqueName('node'));
+  const podName = await placesAVirtualMachine();
+  await node.runs(podName);
+  const refusal = await until('it has seen the VM, and is trusted', deadline, async () => {
+    const { status, message } = await evict(client, podName);
+    expect(status).toBe(429);
+    return message.includes('eviction.vmferry.io') ? message : undefined;
+  });
+  expect(refusal).toContain(`away from ${node.name}`);
+  expect(leads(standby)).toBe(false);
+  for (const { child } of [standby, leader]) {
+    const ended = once(child, 'exit');
+    child.kill('SIGTERM');
+    expect((await ended)[0]).toBe(0);
+  }
+  expect([...leader.log, ...standby.log].join('')).not.toMatch(/"level":"(warn|error|fatal)"/);
 });
