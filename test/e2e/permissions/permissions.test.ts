@@ -5,6 +5,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { annotations, labels } from '../../../src/api/labels.ts';
 import { type AuditEntry, readAuditLog } from '../../cluster/audit-log.ts';
+import { evict } from '../../cluster/evict.ts';
 import { apply } from '../manifest-files.ts';
 import { moveSlowly } from '../qemu-watch.ts';
 import { apiVersion, System } from '../system.ts';
@@ -21,7 +22,7 @@ const withoutTrace: Readonly<Record<string, string>> = {
 
 let system: System;
 beforeAll(async () => {
-  system = await System.start({ nodes: ['node-a', 'node-b', 'node-c'], audited: 'everything' });
+  system = await System.start({ nodes: ['node-a', 'node-b', 'node-c'], audited: 'everything', webhook: true });
 });
 afterAll(() => system?.[Symbol.asyncDispose]());
 
@@ -76,6 +77,26 @@ describe('what the system does with its rights', () => {
     await system.controller.restart();
     await system.until('the VM is free', async () => ((await lock()) === undefined ? true : undefined));
     await kubectl('uncordon', '-l', '!none');
+  });
+
+  test("a VM's pod is evicted, and its disruption budget goes, comes back and is mended", async () => {
+    const podName = (await system.virtualMachine('web')).status?.placement?.podName ?? '';
+    expect((await evict(system.client, podName)).status).toBe(429);
+    await system.until('it has moved', async () =>
+      (await evict(system.client, podName)).status === 404 ? true : undefined,
+    );
+    const { kubectl } = system.cluster;
+    const asks = (minAvailable: string) =>
+      system.until(`its budget asks for ${minAvailable || 'nothing'}`, async () => {
+        const found = await kubectl('get', 'pdb', '-o', 'jsonpath={.items[*].spec.minAvailable}');
+        return found === minAvailable ? true : undefined;
+      });
+    await system.change('web', { evictionPolicy: 'Stop' });
+    await asks('');
+    await system.change('web', { evictionPolicy: 'LiveMigrate' });
+    await asks('2');
+    await kubectl('patch', 'pdb', 'vmferry-web', '--type=merge', '-p', '{"spec":{"minAvailable":3}}');
+    await asks('2');
   });
 
   test('the same is told twice, and counted', async () => {
