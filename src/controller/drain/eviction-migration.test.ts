@@ -11,9 +11,9 @@ const vm = {
 } as unknown as VirtualMachine;
 const podUID = '0f8fad5b-d9cb-469f-a165-70867728950e';
 
-test('it belongs to its VM, but neither keeps the other from being deleted', () => {
+test('it belongs to its VM, keeps it from nothing, and is removed in time', () => {
   const { metadata, spec } = evictionMigration(vm, podUID, 'm');
-  expect(spec).toMatchObject({ virtualMachineName: name });
+  expect(spec).toEqual({ virtualMachineName: name, backoffLimit: 2, ttlAfterFinished: '1h' });
   expect(metadata).toEqual({
     name: 'm',
     namespace: 'default',

@@ -4,6 +4,8 @@ import type { VirtualMachine, VirtualMachineMigration } from '../../api/objects.
 
 /** Each goes to another node. */
 const furtherAttempts = 2;
+/** As long as events are kept; those that fail would add up otherwise. */
+const keptAfterEnd = '1h';
 const firstWaitMilliseconds = 10_000;
 const longestWaitMilliseconds = 5 * 60_000;
 /** A failure that is older says nothing of this drain. */
@@ -27,7 +29,7 @@ function evictionMigrationName(virtualMachineName: string, podUID: string, numbe
   return `${virtualMachineName}-evict-${podUID.slice(0, 8)}-${number}`;
 }
 
-/** It goes with its VM, and otherwise like any other migration. */
+/** It goes with its VM, or an hour after its end. */
 export function evictionMigration(vm: VirtualMachine, podUID: string, name: string): EvictionMigration {
   const { namespace, name: virtualMachineName, uid } = vm.metadata;
   const apiVersion = `${group}/v1alpha1`;
@@ -40,7 +42,7 @@ export function evictionMigration(vm: VirtualMachine, podUID: string, name: stri
       labels: { [labels.virtualMachine]: virtualMachineName, [labels.evictedPod]: podUID },
       ownerReferences: [{ apiVersion, kind: 'VirtualMachine', name: virtualMachineName, uid }],
     },
-    spec: { virtualMachineName, backoffLimit: furtherAttempts },
+    spec: { virtualMachineName, backoffLimit: furtherAttempts, ttlAfterFinished: keptAfterEnd },
   };
 }
 
