@@ -33,15 +33,20 @@ export async function listen(target: Qemu, trust?: Trust): Promise<number> {
 
 /** Migrates, without encryption when there is no trust, and says how it ended: `completed` or `failed`. */
 export async function migrate(source: Qemu, port: number, trust?: Trust): Promise<string> {
-  await settle(source, 'source', trust);
+  await begin(source, port, trust);
   const monitor = await source.monitor();
-  await monitor.execute('migrate', { uri: `tcp:127.0.0.1:${port}` });
   for (;;) {
     const { status = 'none' } = await monitor.execute('query-migrate');
     if (status === 'completed' || status === 'failed') return status;
     if (status === 'pre-switchover') await monitor.execute('migrate-continue', { state: status });
     await delay(5);
   }
+}
+
+/** Issues the migration, which will wait at `pre-switchover`. */
+export async function begin(source: Qemu, port: number, trust?: Trust): Promise<void> {
+  await settle(source, 'source', trust);
+  await (await source.monitor()).execute('migrate', { uri: `tcp:127.0.0.1:${port}` });
 }
 
 async function settle(qemu: Qemu, side: 'source' | 'target', trust: Trust | undefined): Promise<void> {

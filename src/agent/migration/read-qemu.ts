@@ -1,6 +1,6 @@
 /** One look at a QEMU: is it there, what does its guest do, what has become of its migration. */
 
-import type { CommandResult, MigrationStatus } from '../../qmp/commands.ts';
+import type { CommandResult } from '../../qmp/commands.ts';
 import { QmpError, QmpTimeout } from '../../qmp/errors.ts';
 import type { Qemu } from '../qemu/qemu.ts';
 
@@ -16,8 +16,12 @@ export type QemuReading =
       migration: CommandResult<'query-migrate'>;
     };
 
-/** While a guest stands still, each question costs it a millisecond: what QEMU has told of these need not be asked for. */
-const switchover = new Set<MigrationStatus>(['pre-switchover', 'completed']);
+/** QEMU gets there only with a guest that it has stopped for the move, and stays until it is told to go on or to cancel. */
+const standingStill: QemuReading = {
+  presence: 'present',
+  status: { status: 'finish-migrate', running: false },
+  migration: { status: 'pre-switchover' },
+};
 
 /** Enough for a thread that waits for nothing but the processor. */
 const outOfBandMilliseconds = 250;
@@ -25,16 +29,16 @@ const outOfBandMilliseconds = 250;
 /**
  * Never takes silence for an end: only a process that is not there any more is gone.
  * @param timeoutMilliseconds for each of the two in-band commands.
- * @param inSwitchover whether the events at `pre-switchover` and `completed` are believed. Both stay true until QEMU tells of another.
+ * @param inSwitchover whether what it has just told of `pre-switchover` and `completed` is believed: a guest stands still then, and each
+ *   question costs it half a millisecond.
  */
 export async function readQemu(qemu: Qemu, timeoutMilliseconds: number, inSwitchover = false): Promise<QemuReading> {
   try {
     const monitor = await qemu.monitor();
-    const told = inSwitchover ? qemu.toldMigration : undefined;
+    const told = inSwitchover ? qemu.justToldMigration : undefined;
+    if (told === 'pre-switchover') return standingStill;
     const migration =
-      told !== undefined && switchover.has(told)
-        ? { status: told }
-        : await monitor.execute('query-migrate', {}, { timeoutMilliseconds });
+      told === 'completed' ? { status: told } : await monitor.execute('query-migrate', {}, { timeoutMilliseconds });
     const status = await monitor.execute('query-status', {}, { timeoutMilliseconds });
     return { presence: 'present', status, migration };
   } catch (error) {

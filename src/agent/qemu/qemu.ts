@@ -22,6 +22,8 @@ const monitors = ['qmp', 'qmp2'];
 /** The state file that says which process was seen. */
 const seenFile = 'qemu';
 const killDeadlineMilliseconds = 10_000;
+/** A QEMU that does not answer must not be believed for ever. */
+const newsMilliseconds = 100;
 
 class QemuAbsent extends Error {
   readonly code = 'QemuAbsent';
@@ -42,7 +44,7 @@ export class Qemu implements AsyncDisposable {
   #wasSeen = false;
   #connection: QmpConnection | undefined;
   #opening: Promise<QmpConnection> | undefined;
-  #toldMigration: MigrationStatus | undefined;
+  #toldMigration: { readonly status: MigrationStatus; readonly at: number } | undefined;
   #features: { readonly of: QmpConnection; readonly answer: Promise<Features> } | undefined;
 
   constructor(podUID: string, options: QemuOptions) {
@@ -82,9 +84,10 @@ export class Qemu implements AsyncDisposable {
     return await unlessAborted(this.#opening, signal);
   }
 
-  /** The migration's status by the newest event of the open connection, in or out; undefined when it has told of none. */
-  get toldMigration(): MigrationStatus | undefined {
-    return this.#toldMigration;
+  /** The migration's status, in or out, by an event of the open connection that is not older than 100 ms. */
+  get justToldMigration(): MigrationStatus | undefined {
+    const { status, at } = this.#toldMigration ?? { at: 0 };
+    return performance.now() - at <= newsMilliseconds ? status : undefined;
   }
 
   /**
@@ -200,7 +203,7 @@ export class Qemu implements AsyncDisposable {
       return await this.#connect(monitors[1] ?? '');
     });
     connection.onEvent((event) => {
-      if (event.name === 'MIGRATION') this.#toldMigration = event.data.status;
+      if (event.name === 'MIGRATION') this.#toldMigration = { status: event.data.status, at: performance.now() };
       for (const handler of this.#eventHandlers) handler(event);
       if (event.name === 'SHUTDOWN' && this.#process !== undefined)
         void seeOut(this.#process, this.#options.logger, this.#ending.signal);
