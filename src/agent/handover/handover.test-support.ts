@@ -23,7 +23,7 @@ export async function attemptOf(migrationUID: string, source?: KeyPair): Promise
   return { name, source: source ?? (await createKeyPair(name)), target: await createKeyPair(name) };
 }
 
-const migrationUID = '0f8fad5b-d9cb-469f-a165-70867728950e';
+export const migrationUID = '0f8fad5b-d9cb-469f-a165-70867728950e';
 export const attempt = await attemptOf(migrationUID);
 export const otherAttempt = await attemptOf('7c9e6679-7425-40de-944b-e07fc1f90ae7');
 

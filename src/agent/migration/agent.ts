@@ -182,7 +182,8 @@ class SourceWorker extends SideWorker<SourceAttempt> {
 
   protected async step(migration: VirtualMachineMigration, work: SourceAttempt): Promise<number | undefined> {
     const lookAgainAfter = await workOnSource({ context: this.context, migration, work });
-    if (migration.status?.plan !== undefined) work.keepTelling(migration);
+    if (isTerminal(migration.status?.phase)) work.leaveTarget();
+    else if (migration.status?.plan !== undefined) work.keepTelling(migration);
     return lookAgainAfter;
   }
 }

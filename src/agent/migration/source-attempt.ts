@@ -2,7 +2,14 @@
 import { type VirtualMachineMigration, virtualMachineMigrations } from '../../api/objects.ts';
 import { attemptStamp } from '../../migration/attempt.ts';
 import type { Cause } from '../../migration/cause.ts';
-import { type FinalWord, heardDirectly, sourceSide, type TargetVerdict, targetSide } from '../../migration/evidence.ts';
+import {
+  type FinalWord,
+  heardDirectly,
+  sourceSide,
+  type TargetVerdict,
+  targetSide,
+  targetWord,
+} from '../../migration/evidence.ts';
 import { limits } from '../../migration/limits.ts';
 import type { HandoverPath } from '../../migration/source-step.ts';
 import type { AgentContext } from '../context.ts';
@@ -51,14 +58,18 @@ export class SourceAttempt implements AsyncDisposable {
     return this.#heard;
   }
 
-  /** Opens the connection to the target's agent as soon as that has said where it is, and who. */
+  /** Opens the connection to the target's agent as soon as that has said where it is, and who, and closes it when it has spoken for good. */
   reachTarget({ status = {} }: VirtualMachineMigration, own: AttemptKeys): void {
+    if (this.#heard !== undefined || targetWord(status) !== undefined) {
+      this.leaveTarget();
+      return;
+    }
     const { handover, certificates } = targetSide(status) ?? {};
     if (handover === undefined || certificates === undefined) return;
     const peer = JSON.stringify([handover, certificates.handover]);
     if (this.#peer === peer) return;
     // It may have come back somewhere else.
-    void this.#client?.[Symbol.asyncDispose]();
+    this.leaveTarget();
     this.#peer = peer;
     const client = new HandoverClient({
       name: attemptStamp(this.#uid, this.attempt),
@@ -70,6 +81,13 @@ export class SourceAttempt implements AsyncDisposable {
     });
     client.onAnswer(({ verdict }) => this.#hear(verdict));
     this.#client = client;
+  }
+
+  /** Nothing more is to be said: an agent that serves an attempt no longer turns away, and notes, whoever calls for it. */
+  leaveTarget(): void {
+    void this.#client?.[Symbol.asyncDispose]();
+    this.#client = undefined;
+    this.#peer = undefined;
   }
 
   handoverPath(): HandoverPath {
@@ -102,7 +120,10 @@ export class SourceAttempt implements AsyncDisposable {
       .completed({ resumeTarget, ...(stoppedAt === undefined ? {} : { stoppedAt }) })
       .then(
         ({ verdict }) => this.#hear(verdict),
-        (error: unknown) => this.#context.logger.info({ err: error }, 'The target was not told directly'),
+        (error: unknown) => {
+          // What it has said meanwhile, in answer to another call, has ended this one.
+          if (this.#heard === undefined) this.#context.logger.info({ err: error }, 'The target was not told directly');
+        },
       )
       .finally(() => {
         this.#telling = false;
@@ -115,6 +136,7 @@ export class SourceAttempt implements AsyncDisposable {
       const answer = await this.#client?.refuse(cause);
       this.#hear(answer?.verdict);
     } catch (error) {
+      if (this.#heard !== undefined) return;
       this.#context.logger.warn({ err: error }, "The target's agent could not be asked to end its QEMU");
     }
   }
@@ -147,6 +169,7 @@ export class SourceAttempt implements AsyncDisposable {
     if (verdict === 'TookOver') this.tookOverAt ??= Date.now();
     if (this.#heard === undefined) {
       this.#heard = heardDirectly(verdict);
+      this.leaveTarget();
       this.#wake();
     }
   }
