@@ -611,6 +611,28 @@ describe('while a migration holds the lock', () => {
     expect(acts(step({ ...locked, pods: [source, ended] }))).toEqual([]);
   });
 
+  test('a target that was never placed goes with its migration, and with it the lock', () => {
+    const { nodeName: _, ...unplaced } = { ...target, container: { state: 'unreported' } as const };
+    const orphaned = { ...locked, lockHolderExists: false };
+    expect(acts(step({ ...orphaned, pods: [source, unplaced] }))).toEqual(['deletePod web-m-1']);
+    expect(acts(step({ ...orphaned, pods: [source, { ...unplaced, migrationUID: 'another' }] }))).toEqual([]);
+    expect(acts(step({ ...locked, pods: [source, unplaced] }))).toEqual([]);
+    const going = step({ ...orphaned, pods: [source, { ...unplaced, deleting: true }] });
+    expect(acts(going)).toEqual(['releasePod web-m-1']);
+    expect(step({ ...orphaned, pods: [source] }).status.migration).toBeUndefined();
+  });
+
+  test('what a migration that is gone has left is told, and what settles it when its node is silent', () => {
+    const told = (pod: Partial<PodFacts>) =>
+      step({ ...locked, lockHolderExists: false, pods: [source, { ...target, ...pod }] }).status.message;
+    const waits =
+      'vmm/web-1 was removed by force while it had the VM. The VM waits for the end of the pod that it made, web-m-1 on node-b, as its node reports it.';
+    expect(told({})).toBe(waits);
+    const silent = told({ nodeReady: false });
+    expect(silent).toContain(waits);
+    expect(silent).toContain('vmferry.io/fenced=target');
+  });
+
   test("the owner's own pod does not keep an orphaned lock, although that migration made it", () => {
     const status = { migration, placement: { ...placement, podUID: 'target' } };
     const facts = theFacts({ virtualMachine: aVirtualMachine({ status }), pods: [target], lockHolderExists: false });

@@ -60,7 +60,7 @@ export function virtualMachineStep(facts: VirtualMachineFacts): VirtualMachineSt
   const isMigrating = status.migration !== undefined && facts.lockHolderExists;
   const unneeded = isMigrating ? [] : unplaced(facts, decision.status);
   const effects = [
-    ...unneeded.flatMap(clearAway),
+    ...unneeded.flatMap((left) => clearAway(left, status.migration?.uid)),
     ...decision.effects,
     ...readinessGates(facts.virtualMachine, pod, others),
   ];
@@ -104,7 +104,11 @@ function locked({ facts, status }: Scene, lock: NonNullable<Status['migration']>
     const { migration: _, ...unlocked } = status;
     return { status: unlocked, effects: [] };
   }
-  return { status: lockedBy(status, lock), effects: [] };
+  const held = lockedBy(status, lock);
+  if (facts.lockHolderExists) return { status: held, effects: [] };
+  const waits = waitsFor(podsMadeBy(lock, facts), facts.virtualMachine, 'the pod that it made,');
+  const message = keptTail(`vmm/${lock.name} was removed by force while it had the VM. ${waits}`, 1024);
+  return { status: { ...held, message }, effects: [] };
 }
 
 /**
@@ -112,9 +116,13 @@ function locked({ facts, status }: Scene, lock: NonNullable<Status['migration']>
  * that has become the VM's own), so that nothing of it can act any more.
  */
 export function orphanedLockIsHarmless(facts: VirtualMachineFacts, lock: { uid: string }): boolean {
-  if (facts.lockHolderExists) return false;
-  const owner = facts.virtualMachine.status?.placement?.podUID;
-  return !facts.pods.some(({ migrationUID, uid }) => migrationUID === lock.uid && uid !== owner);
+  return !facts.lockHolderExists && podsMadeBy(lock, facts).length === 0;
+}
+
+/** But for one that has become the VM's own. */
+function podsMadeBy(lock: { uid: string }, { pods, virtualMachine }: VirtualMachineFacts): PodFacts[] {
+  const owner = virtualMachine.status?.placement?.podUID;
+  return pods.filter(({ migrationUID, uid }) => migrationUID === lock.uid && uid !== owner);
 }
 
 /** Nobody may run the VM: let it go, leave it down, or start it. */

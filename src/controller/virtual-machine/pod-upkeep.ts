@@ -6,12 +6,14 @@ import type { PodFacts } from './facts.ts';
 
 /**
  * What becomes of a pod that nobody needs. One that may have a QEMU is left alone: it is the loser of a migration, which ends it,
- * or another VM's.
+ * or another VM's. The same goes for a target that was not placed yet, unless its migration is known to be gone.
+ * @param goneMigration the UID of a migration that nothing will come of any more
  */
-export function clearAway(pod: PodFacts): VirtualMachineEffect[] {
+export function clearAway(pod: PodFacts, goneMigration: string | undefined): VirtualMachineEffect[] {
   if (isGone(pod)) return pod.held || (pod.ours && !pod.deleting) ? [release(pod)] : [];
-  const neverRan = pod.nodeName === undefined && pod.role === 'start' && pod.held;
-  return neverRan ? [{ kind: 'deletePod', pod: referenceTo(pod), unchanged: true }] : [];
+  const isNobodys = pod.role === 'start' || (goneMigration !== undefined && pod.migrationUID === goneMigration);
+  const neverRan = pod.nodeName === undefined && pod.held;
+  return neverRan && isNobodys ? [{ kind: 'deletePod', pod: referenceTo(pod), unchanged: true }] : [];
 }
 
 export function release(pod: PodFacts): Extract<VirtualMachineEffect, { kind: 'releasePod' }> {

@@ -19,10 +19,10 @@ function reasonOf({ name, nodeName, container, rejection }: PodFacts): string {
   return `${nodeName} is not ready, and nothing proves that the QEMU of pod ${name} has ended.`;
 }
 
-/** Of earlier pods that keep the VM from being started. */
-export function waitsFor(pods: readonly PodFacts[], { metadata }: VirtualMachine): string {
+/** Of pods that keep the VM from being started, or moved: by default earlier ones. */
+export function waitsFor(pods: readonly PodFacts[], { metadata }: VirtualMachine, which = 'its earlier pod'): string {
   const names = pods.map(({ name, nodeName }) => (nodeName === undefined ? name : `${name} on ${nodeName}`)).join(', ');
-  const message = `The VM waits for the end of its earlier pod ${names}, as its node reports it.`;
+  const message = `The VM waits for the end of ${which} ${names}, as its node reports it.`;
   return [message, ...pods.filter(lacksEvidence).map((pod) => fencingCommands(pod, metadata))].join(' ');
 }
 

@@ -3,7 +3,7 @@
  * no right is left over. A new rule of a role therefore needs a use here, or a line among those that leave no trace.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { annotations, labels } from '../../../src/api/labels.ts';
+import { annotations } from '../../../src/api/labels.ts';
 import { type AuditEntry, readAuditLog } from '../../cluster/audit-log.ts';
 import { evict } from '../../cluster/evict.ts';
 import { apply } from '../manifest-files.ts';
@@ -73,7 +73,6 @@ describe('what the system does with its rights', () => {
     await system.controller.kill('SIGTERM');
     await kubectl('patch', 'vmm', 'vanished', '--type=merge', '-p', '{"metadata":{"finalizers":null}}');
     await kubectl('delete', 'vmm', 'vanished');
-    await kubectl('delete', 'pod', '-l', `${labels.migrationName}=vanished`, '--wait=false');
     await system.controller.restart();
     await system.until('the VM is free', async () => ((await lock()) === undefined ? true : undefined));
     await kubectl('uncordon', '-l', '!none');
