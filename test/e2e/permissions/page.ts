@@ -17,7 +17,7 @@ One account serves the agents of all nodes. What each of them may write follows 
 | VirtualMachine | \`status.guest\`, of the pod that owns the VM, if \`status.placement.nodeName\` is its node | refused by \`vmferry-agent-virtualmachines\` |
 | Lease in the system's namespace | \`agent.NODE\` | refused by \`vmferry-agent-leases\` |
 
-A token of the agent that names no node may write nothing. Kubernetes ≥ 1.31 is needed: it names the node in tokens that are bound to a pod or to a Node.
+An agent is who may \`patch\` the status of migrations and not \`update\` it, whatever its account is called. A token of one that names no node may write nothing. Kubernetes ≥ 1.31 is needed: it names the node in tokens that are bound to a pod or to a Node.
 
 Below is what \`kubectl\` says of the two; rights on leases are for the namespace \`vmferry-system\` alone, all others for all namespaces. What every
 account may, such as asking for the version, is left out.

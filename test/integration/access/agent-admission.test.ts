@@ -233,6 +233,24 @@ describe('leases', () => {
   });
 });
 
+test('an account of any other name that has the roles of an agent is held to its node like one', async () => {
+  const { renamed } = agents;
+  const [migration, vm] = [await ground.aMigration(), await ground.aVirtualMachine()];
+  const aborted = [add('source/verdict', 'Aborted')];
+  expect(
+    await refusal(renamed.jsonPatch(virtualMachineMigrations, reference(migration.metadata), aborted, onStatus)),
+  ).toMatch(/belong to the agent of the source node \(node-a\): this is the agent of node-c/);
+  const failed = [add('phase', 'Failed')];
+  expect(await refusal(renamed.jsonPatch(virtualMachines, reference(vm.metadata), failed, onStatus))).toMatch(
+    /belongs to the agent of the node on which it is placed \(node-a\): this is the agent of node-c/,
+  );
+  for (const name of ['agent.node-b', 'vmferry-controller']) {
+    const created = createLease(renamed, { namespace: systemNamespace, name });
+    expect(await refusal(created), name).toMatch(/the lease of its own node alone: agent\.node-c/);
+  }
+  await createLease(renamed, { namespace: systemNamespace, name: 'agent.node-c' });
+});
+
 test('what no agent needs is closed to it, reading and writing', async () => {
   const requests: [ApiRequest['method'], string][] = [
     ['GET', '/api/v1/secrets'],

@@ -17,8 +17,11 @@ export const account = 'vmferry-agent';
 const apiVersion = 'vmferry.io/v1alpha1';
 const namespace = 'default';
 
-/** By what their tokens are bound to: `source` and `pod` (a pod's) to node-a, `target` to node-b, `bystander` to node-c. */
-export type Holder = 'source' | 'pod' | 'target' | 'bystander' | 'unbound';
+/**
+ * By what their tokens are bound to: `source` and `pod` (a pod's) to node-a, `target` to node-b, `bystander` to node-c. `renamed` is
+ * bound to node-c as well, and another account with the agents' roles.
+ */
+export type Holder = 'source' | 'pod' | 'target' | 'bystander' | 'renamed' | 'unbound';
 
 export interface Ground {
   readonly cluster: Cluster;
@@ -38,19 +41,32 @@ export async function prepareGround(resources: AsyncDisposableStack): Promise<Gr
   const config = loadKubeConfig(cluster.adminKubeconfig);
   const admin = new KubeClient(resources.use(new KubeTransport(config)));
 
-  /** With a new token of the agents' account, which dies with what it is bound to. */
-  async function holder(kind?: 'Node' | 'Pod', { name = '', uid = '' }: { name?: string; uid?: string } = {}) {
+  /** With a new token of the account, which dies with what it is bound to. */
+  async function holder(
+    kind?: 'Node' | 'Pod',
+    { name = '', uid = '' }: { name?: string; uid?: string } = {},
+    of: { account: string; namespace: string } = { account, namespace: systemNamespace },
+  ) {
     const binding = kind && [`--bound-object-kind=${kind}`, `--bound-object-name=${name}`, `--bound-object-uid=${uid}`];
-    const command = ['create', 'token', account, `--namespace=${systemNamespace}`, ...(binding ?? [])];
+    const command = ['create', 'token', of.account, `--namespace=${of.namespace}`, ...(binding ?? [])];
     const token = (await cluster.kubectl(...command)).trim();
     const { clientCertificate: _, clientKey: __, ...server } = config;
     const transport = new KubeTransport({ ...server, token: { data: Buffer.from(token) } });
     return new KubeClient(resources.use(transport));
   }
 
-  async function onNode(name: string) {
-    const node = await admin.create<Node>(nodes, { apiVersion: 'v1', kind: 'Node', metadata: { name } });
-    return holder('Node', node.metadata);
+  const aNode = (name: string) => admin.create<Node>(nodes, { apiVersion: 'v1', kind: 'Node', metadata: { name } });
+
+  /** Somebody has installed the agents under a name of their own. */
+  async function renamedAccount() {
+    const of = { account: 'node-helper', namespace: 'elsewhere' };
+    const create = (...what: string[]) => cluster.kubectl('create', ...what);
+    await create('namespace', of.namespace);
+    await create('serviceaccount', of.account, `--namespace=${of.namespace}`);
+    const subject = `--serviceaccount=${of.namespace}:${of.account}`;
+    await create('clusterrolebinding', of.account, '--clusterrole=vmferry-agent', subject);
+    await create('rolebinding', of.account, '--role=vmferry-agent', subject, `--namespace=${systemNamespace}`);
+    return of;
   }
 
   /** As the kubelet makes a token for the DaemonSet's pod. */
@@ -61,17 +77,19 @@ export async function prepareGround(resources: AsyncDisposableStack): Promise<Gr
     return holder('Pod', pod.metadata);
   }
 
-  const [source, target, bystander, pod, unbound] = await Promise.all([
-    onNode('node-a'),
-    onNode('node-b'),
-    onNode('node-c'),
+  const [a, b, c] = await Promise.all([aNode('node-a'), aNode('node-b'), aNode('node-c')]);
+  const [source, target, bystander, renamed, pod, unbound] = await Promise.all([
+    holder('Node', a.metadata),
+    holder('Node', b.metadata),
+    holder('Node', c.metadata),
+    renamedAccount().then((of) => holder('Node', c.metadata, of)),
     inPodOn('node-a'),
     holder(),
   ]);
   const ground: Ground = {
     cluster,
     admin,
-    agents: { source, target, bystander, pod, unbound },
+    agents: { source, target, bystander, renamed, pod, unbound },
     async aMigration(status = {}) {
       const { metadata } = await admin.create<VirtualMachineMigration>(virtualMachineMigrations, {
         apiVersion,
@@ -108,20 +126,23 @@ export async function prepareGround(resources: AsyncDisposableStack): Promise<Gr
   return ground;
 }
 
-/** The API server takes note of new policies within a second or two. */
-async function untilEnforced({ agents: { unbound }, ...ground }: Ground): Promise<void> {
+/** The API server takes note of new policies and roles within a second or two. */
+async function untilEnforced({ agents: { unbound, renamed }, ...ground }: Ground): Promise<void> {
   const [migration, vm] = await Promise.all([ground.aMigration(), ground.aVirtualMachine()]);
   const policies = ['vmferry-agent-leases', 'vmferry-agent-migrations', 'vmferry-agent-virtualmachines'];
-  await until('the policies are in force', 20_000, async () => {
+  const isHeld = async (agent: KubeClient) => {
     const refusals = await Promise.all(
       [
-        createLease(unbound, { namespace: systemNamespace, name: uniqueName('agent') }),
-        unbound.jsonPatch(virtualMachineMigrations, reference(migration.metadata), [add('message', 'x')], onStatus),
-        unbound.jsonPatch(virtualMachines, reference(vm.metadata), [add('message', 'x')], onStatus),
+        createLease(agent, { namespace: systemNamespace, name: uniqueName('agent') }),
+        agent.jsonPatch(virtualMachineMigrations, reference(migration.metadata), [add('message', 'x')], onStatus),
+        agent.jsonPatch(virtualMachines, reference(vm.metadata), [add('message', 'x')], onStatus),
       ].map(refusal),
     );
-    return policies.every((policy) => refusals.some((message) => message?.includes(policy))) || undefined;
-  });
+    return policies.every((policy) => refusals.some((message) => message?.includes(policy)));
+  };
+  await until('the policies are in force', 20_000, async () =>
+    (await isHeld(unbound)) && (await isHeld(renamed)) ? true : undefined,
+  );
 }
 
 export const createLease = (client: KubeClient, metadata: object): Promise<Lease> =>
