@@ -116,6 +116,7 @@ const tolerations = ['not-ready', 'unreachable'].map((condition) => ({
 export function virtualMachinePod(options: VirtualMachinePodOptions): Pod {
   const { vm, hardware, podName, role, migration, target } = options;
   const { nodeSelector = {} } = vm.spec;
+  const files = firmwareFiles(hardware.firmware);
   return {
     apiVersion: 'v1',
     kind: 'Pod',
@@ -167,17 +168,19 @@ export function virtualMachinePod(options: VirtualMachinePodOptions): Pod {
         shunNodes: options.shunNodes ?? [],
         nodeLabels: target?.nodeSelector ?? {},
       }),
-      containers: [container(options)],
+      containers: [container(options, files)],
       volumes: [
         { name: runVolumeName, emptyDir: { medium: 'Memory', sizeLimit: `${runVolumeMiB}Mi` } },
-        ...firstOfEachVolume(firmwareFiles(hardware.firmware)).map(({ volume }) => volume),
+        ...firstOfEachVolume(files).map(({ volume }) => volume),
       ],
     },
   };
 }
 
-function container({ vm, hardware, role, qemuImage, paused }: VirtualMachinePodOptions): Container {
-  const files = firmwareFiles(hardware.firmware);
+function container(
+  { vm, hardware, role, qemuImage, paused }: VirtualMachinePodOptions,
+  files: readonly FirmwareFile[],
+): Container {
   const memory = String(hardware.memoryBytes + overheadBytes(hardware));
   const { cpu = String(hardware.cpu.cores) } = vm.spec.resources?.requests ?? {};
   const seconds = powerDownSeconds(vm.spec);

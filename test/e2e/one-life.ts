@@ -54,9 +54,8 @@ export async function assertAnotherLife(
 }
 
 async function onlyTheOwnerIsLeft(system: System, owner: string | undefined): Promise<void> {
-  await system.until('only the owner is left', async () => {
+  await system.onlyTheOwnerIsLeft(owner, async () => {
     const pods = (await system.pods()).map(({ metadata }) => metadata.uid);
-    const left = [...pods, ...(await podsRemembered(system.cluster))];
-    return left.every((uid) => uid === owner) ? true : undefined;
+    return [...pods, ...(await podsRemembered(system.cluster))];
   });
 }

@@ -60,6 +60,16 @@ export class User {
     return (await this.#get<{ items: Pod[] }>('pods')).items;
   }
 
+  /** Waits until all that is left is the owner's. @param left UIDs of the pods of which there is something */
+  async onlyTheOwnerIsLeft(
+    owner: string | undefined,
+    left: () => Promise<readonly (string | undefined)[]>,
+  ): Promise<void> {
+    await this.until('only the owner is left', async () =>
+      (await left()).every((uid) => uid === owner) ? true : undefined,
+    );
+  }
+
   /** Waits until a migration's source has sent something. */
   async bytesFlow(name: string): Promise<void> {
     await this.until(`bytes of vmm/${name} flow`, async () => {

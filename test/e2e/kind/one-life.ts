@@ -9,10 +9,7 @@ import type { KindSystem } from './system.ts';
 export async function assertOneLife(system: KindSystem, name: string): Promise<HeartbeatReport> {
   const { status } = await system.reached(name, 'Running');
   const owner = status?.placement?.podUID;
-  await system.until('only the owner is left', async () => {
-    const left = await system.podsOf(name);
-    return left.every(({ metadata }) => metadata.uid === owner) ? true : undefined;
-  });
+  await system.onlyTheOwnerIsLeft(owner, async () => (await system.podsOf(name)).map(({ metadata }) => metadata.uid));
   await system.goesOn(name);
   const report = readHeartbeats(system.console(name).output);
   assertUnbroken(report);
