@@ -61,6 +61,8 @@ export interface ControllerOptions {
   readonly accelerator: 'kvm' | 'tcg';
   /** The container image of VM pods. */
   readonly qemuImage: string;
+  /** What VM pods ask for to get `/dev/kvm`; absent: they get it some other way. */
+  readonly kvmResource?: string | undefined;
   /** Where the agents keep their leases. */
   readonly namespace: string;
   readonly migrationLimits: MigrationLimits;

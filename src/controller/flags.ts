@@ -6,6 +6,7 @@ export interface Flags {
   readonly kubeconfig: string | undefined;
   readonly accelerator: 'kvm' | 'tcg';
   readonly qemuImage: string;
+  readonly kvmResource: string | undefined;
   readonly namespace: string;
   readonly leaderElect: boolean;
   readonly healthPort: number;
@@ -20,6 +21,7 @@ export const usage = `Usage: vmferry-controller --qemu-image IMAGE [flags]
   --kubeconfig FILE         the cluster; else KUBECONFIG, else the service account of this pod
   --qemu-image IMAGE        container image of the VM pods
   --accelerator kvm|tcg     how QEMU executes guests, the same on every node (default kvm)
+  --kvm-resource NAME       what VM pods ask for to get /dev/kvm, such as devices.kubevirt.io/kvm; only with kvm
   --namespace NAME          namespace of the leader's and the agents' leases (default ${systemNamespace})
   --[no-]leader-elect       work only while holding the lease (default on)
   --health-port PORT        serve /healthz, /readyz and /metrics there; 0 is off (default 0)
@@ -43,11 +45,15 @@ export function parseFlags(args: readonly string[]): Flags | undefined {
   }
   const qemuImage = values['qemu-image'];
   if (!qemuImage) throw new Error('--qemu-image is required: the container image of the VM pods.');
-  const { kubeconfig } = values;
+  const { kubeconfig, 'kvm-resource': kvmResource } = values;
+  if (kvmResource !== undefined && !/^[a-z0-9.-]+\/[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(kvmResource)) {
+    throw new Error(`--kvm-resource must be the name of a device plugin's resource, not "${kvmResource}".`);
+  }
   return {
     kubeconfig,
     accelerator,
     qemuImage,
+    kvmResource,
     namespace,
     leaderElect: values['leader-elect'],
     healthPort: portNumber('--health-port', values['health-port']),
@@ -83,6 +89,7 @@ function parse(args: readonly string[]) {
       options: {
         kubeconfig: { type: 'string' },
         'qemu-image': { type: 'string' },
+        'kvm-resource': { type: 'string' },
         accelerator: { type: 'string', default: 'kvm' },
         namespace: { type: 'string', default: systemNamespace },
         'leader-elect': { type: 'boolean', default: true },

@@ -89,6 +89,23 @@ describe('what a pod is born with', () => {
     expect([cpuOf(), cpuOf({ requests: { cpu: '100m' } })]).toEqual(['2', '100m']);
   });
 
+  test('whose guest is executed with KVM asks for the device, if it is handed out as a resource', () => {
+    const asked = (accelerator: 'kvm' | 'tcg', kvmResource?: string) => {
+      const definition = defineHardware({ uid, spec: exampleSpec }, { accelerator });
+      const { requests = {}, limits = {} } =
+        virtualMachinePod({ ...start, hardware: definition, kvmResource }).spec.containers[0]?.resources ?? {};
+      return [Object.keys(requests), Object.keys(limits)];
+    };
+    const nothing = [['cpu', 'memory'], ['memory']];
+    const device = 'devices.kubevirt.io/kvm';
+    expect(asked('kvm', device)).toEqual([
+      ['cpu', 'memory', device],
+      ['memory', device],
+    ]);
+    expect(asked('kvm')).toEqual(nothing);
+    expect(asked('tcg', device)).toEqual(nothing);
+  });
+
   test('sockets lie in the memory-backed volume that QEMU works in', () => {
     const { containers, volumes } = virtualMachinePod(start).spec;
     expect(containers[0]?.volumeMounts).toContainEqual({ name: 'run', mountPath: containers[0]?.workingDir });

@@ -18,6 +18,8 @@ export interface VirtualMachinePodOptions {
   /** `start` boots the guest; `target` waits for a migration. */
   readonly role: 'start' | 'target';
   readonly qemuImage: string;
+  /** The resource of a device plugin that hands out `/dev/kvm`, for guests that are executed with it. */
+  readonly kvmResource?: string | undefined;
   readonly migration?: { readonly name: string; readonly uid: string; readonly attempt: number };
   /** Where the migration wants it. */
   readonly target?: { readonly nodeName?: string; readonly nodeSelector?: Record<string, string> };
@@ -178,11 +180,13 @@ export function virtualMachinePod(options: VirtualMachinePodOptions): Pod {
 }
 
 function container(
-  { vm, hardware, role, qemuImage, paused }: VirtualMachinePodOptions,
+  { vm, hardware, role, qemuImage, kvmResource, paused }: VirtualMachinePodOptions,
   files: readonly FirmwareFile[],
 ): Container {
   const memory = String(hardware.memoryBytes + overheadBytes(hardware));
   const { cpu = String(hardware.cpu.cores) } = vm.spec.resources?.requests ?? {};
+  // Of such a resource as much is requested as is the limit.
+  const device = hardware.accelerator === 'kvm' && kvmResource !== undefined ? { [kvmResource]: '1' } : {};
   const seconds = powerDownSeconds(vm.spec);
   return {
     name: 'qemu',
@@ -192,7 +196,7 @@ function container(
     args: qemuArguments(hardware, { incoming: role === 'target', paused, name: `${vm.namespace}/${vm.name}` }),
     workingDir: runFolder,
     env: files.map(({ variable, path }) => ({ name: variable, value: path })),
-    resources: { requests: { cpu, memory }, limits: { memory } },
+    resources: { requests: { cpu, memory, ...device }, limits: { memory, ...device } },
     // When a state cannot be loaded, QEMU 7.2 says why on stderr only.
     terminationMessagePolicy: 'FallbackToLogsOnError',
     // SIGTERM ends QEMU at once; during the sleep the agent powers the guest down. Older API servers refuse a sleep of 0.

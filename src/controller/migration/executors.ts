@@ -161,6 +161,7 @@ async function createTargetPod(
     podName: targetPodName(vm.metadata.name, uid, attempt),
     role: 'target',
     qemuImage: context.options.qemuImage,
+    kvmResource: context.options.kvmResource,
     migration: { name, uid, attempt },
     ...(migration.spec.target === undefined ? {} : { target: migration.spec.target }),
     avoidNodes,

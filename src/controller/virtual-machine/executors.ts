@@ -37,6 +37,7 @@ const executors: { [K in VirtualMachineEffect['kind']]: Executor<K> } = {
       podName,
       role: 'start',
       qemuImage: context.options.qemuImage,
+      kvmResource: context.options.kvmResource,
       paused,
     });
     try {
