@@ -1,6 +1,6 @@
 /** What `kubectl` makes of the manifests: that each folder is one, and that its parts name each other. */
 import { execFile } from 'node:child_process';
-import { mkdtempDisposable, writeFile } from 'node:fs/promises';
+import { mkdtempDisposable, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -8,6 +8,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { ensureClusterBinaries } from '../../dev/build-cluster.ts';
 import { checkout } from '../../dev/cache.ts';
+import { parseFlags } from '../../src/controller/flags.ts';
 
 interface Manifest {
   kind: string;
@@ -17,7 +18,7 @@ interface Manifest {
 interface Workload {
   template: {
     metadata: { labels: Record<string, string> };
-    spec: { containers: { image: string; ports: { name: string; containerPort: number }[] }[] };
+    spec: { containers: { image: string; args: string[]; ports: { name: string; containerPort: number }[] }[] };
   };
 }
 
@@ -32,10 +33,11 @@ async function built(folder: string): Promise<Manifest[]> {
   return parseAllDocuments(stdout).map((document) => document.toJS() as Manifest);
 }
 
-/** As an operator would write it. */
+/** As an operator would write it, beside the overlays that there are. */
 async function overlaid(kustomization: string): Promise<Manifest[]> {
   await using folder = await mkdtempDisposable(path.join(tmpdir(), 'vmferry-overlay-'));
-  await writeFile(path.join(folder.path, 'kustomization.yaml'), kustomization);
+  const up = path.relative(folder.path, manifests);
+  await writeFile(path.join(folder.path, 'kustomization.yaml'), kustomization.replaceAll('../..', up));
   return await built(folder.path);
 }
 
@@ -54,8 +56,7 @@ describe('with the component for Prometheus', () => {
     return { spec: spec as Spec, labels: metadata?.labels };
   };
   beforeAll(async () => {
-    const below = (folder: string) => path.relative(path.join(tmpdir(), 'overlay'), path.join(manifests, folder));
-    all = await overlaid(`resources: [${below('base')}]\ncomponents: [${below('components/prometheus')}]\n`);
+    all = await overlaid('resources: [../../base]\ncomponents: [../../components/prometheus]\n');
   });
 
   test('nothing is there but what the base has, a Service and a monitor', async () => {
@@ -78,5 +79,22 @@ describe('with the component for Prometheus', () => {
       const ports = spec.containers.flatMap((container) => container.ports.map(({ name }) => name));
       expect(ports).toEqual(expect.arrayContaining(service.spec.ports.map(({ targetPort }) => targetPort)));
     }
+  });
+});
+
+test('the overlay that docs/operations.md shows has its images, and flags that the controller takes', async () => {
+  const page = await readFile(path.join(checkout, 'docs/operations.md'), 'utf8');
+  const [, shown = ''] = /```yaml\n(.*?)```/s.exec(page) ?? [];
+  const all = await overlaid(shown);
+  const containers = workloads(all).flatMap(({ spec }) => spec.containers);
+  expect(containers.map(({ image }) => image)).toEqual(['REGISTRY/vmferry:TAG', 'REGISTRY/vmferry:TAG']);
+  const settings = { '$(QEMU_IMAGE)': 'qemu', '$(ACCELERATOR)': 'kvm' };
+  const [controller] = containers.filter(({ args }) => args[0]?.includes('controller'));
+  const args = (controller?.args ?? []).map((arg) =>
+    Object.entries(settings).reduce((text, [variable, value]) => text.replace(variable, value), arg),
+  );
+  expect(parseFlags(args.slice(1))).toMatchObject({
+    kvmResource: 'devices.kubevirt.io/kvm',
+    migrationLimits: { perCluster: 10 },
   });
 });
