@@ -1,7 +1,8 @@
 /**
- * `npm run chaos`: migrations on a real system of three nodes, of which one part breaks in each run. `-- --runs N` (300), `--seed N`
- * (another each time), `--from N` (begin with that run), `--only N` (that run of the seed alone, with its trace), `--minutes M` (begin no run after that), `--out FOLDER` for traces and
- * logs of the runs that failed (chaos-results). Ends with a report; the exit code is 1 when any run failed.
+ * `npm run chaos`: migrations on real systems of three nodes, of which one part breaks in each run. `-- --runs N` (300), `--seed N`
+ * (another each time), `--from N` (begin with that run), `--only N` (that run of the seed alone, with its trace), `--minutes M` (begin
+ * no run after that), `--clusters N` (2, side by side), `--out FOLDER` for traces and logs of the runs that failed (chaos-results).
+ * Ends with a report; the exit code is 1 when any run failed.
  */
 import { randomInt } from 'node:crypto';
 import { parseArgs } from 'node:util';
@@ -18,12 +19,13 @@ const { values: flags } = parseArgs({
     seed: { type: 'string' },
     only: { type: 'string' },
     minutes: { type: 'string' },
+    clusters: { type: 'string', default: '2' },
     out: { type: 'string', default: 'chaos-results' },
   },
 });
 const say = (line: string) => console.log(line);
 
-function wholeNumber(name: 'runs' | 'from' | 'seed' | 'only' | 'minutes'): number | undefined {
+function wholeNumber(name: 'runs' | 'from' | 'seed' | 'only' | 'minutes' | 'clusters'): number | undefined {
   const text = flags[name];
   if (text === undefined) return undefined;
   if (!/^\d+$/.test(text)) throw new Error(`--${name} is a whole number`);
@@ -46,6 +48,7 @@ async function chaos(): Promise<boolean> {
     scenarios: scenarios(seed),
     isCuttable: await canCutCables(say),
     folder: flags.out,
+    clusters: flags.only === undefined ? (wholeNumber('clusters') ?? 1) : 1,
     ...(minutes !== undefined && { endAt: performance.now() + minutes * 60_000 }),
     say,
   });

@@ -32,7 +32,8 @@ export interface RunResult {
 
 /** After the fault is over; QEMU's own waits and the project's deadlines for a silent peer fit into it. */
 const endMilliseconds = 60_000;
-const settleMilliseconds = 20_000;
+/** An API server that has lost its etcd for a minute, and the nodes it has lost sight of meanwhile, take their time first. */
+const settleMilliseconds = 60_000;
 const answerMilliseconds = 10_000;
 /** For a moment that does not come although the migration goes on. */
 const momentMilliseconds = 120_000;
@@ -284,7 +285,7 @@ class Run implements AsyncDisposable {
   }
 
   async #evidence(): Promise<Evidence> {
-    const signal = AbortSignal.timeout(endMilliseconds);
+    const signal = AbortSignal.timeout(2 * settleMilliseconds);
     const leftovers = await this.#subject.settled(signal, settleMilliseconds).catch((error) => [String(error)]);
     const owner = await this.#subject.owner(signal).catch(() => undefined);
     const guestAnswers = owner !== undefined && (await this.#subject.answers(owner.side, answerMilliseconds));

@@ -1,4 +1,4 @@
-/** Many runs on one cluster, and on a new one when a run has left it in a state that the next should not begin with. */
+/** Many runs on a few clusters, each of which is replaced when a run has left it in a state that the next should not begin with. */
 import { Ground } from './ground.ts';
 import { keepTrace, logSizes } from './kept-logs.ts';
 import { type RunResult, runScenario } from './run.ts';
@@ -10,14 +10,26 @@ export interface SeriesOptions {
   readonly isCuttable: boolean;
   /** Where the traces and logs of failed runs are kept. */
   readonly folder: string;
-  /** No run begins after this time; the one under way is finished. */
+  /** No run begins after this time; those under way are finished. */
   readonly endAt?: number;
+  /** How many clusters there are side by side; 1 when absent. A run mostly waits. */
+  readonly clusters?: number;
   readonly say: (line: string) => void;
 }
 
-export async function runSeries(options: SeriesOptions): Promise<RunResult[]> {
-  const { scenarios, isCuttable, folder, endAt = Infinity, say } = options;
+export async function runSeries({ scenarios, clusters = 1, ...options }: SeriesOptions): Promise<RunResult[]> {
   const results: RunResult[] = [];
+  // Who is free takes the next.
+  const next = scenarios[Symbol.iterator]();
+  const shared = { [Symbol.iterator]: () => ({ next: () => next.next() }) };
+  await Promise.all(
+    Array.from({ length: clusters }, () => runOnOneCluster({ ...options, scenarios: shared }, results)),
+  );
+  return results.sort((left, right) => left.scenario.number - right.scenario.number);
+}
+
+async function runOnOneCluster(options: Omit<SeriesOptions, 'clusters'>, results: RunResult[]): Promise<void> {
+  const { scenarios, isCuttable, folder, endAt = Infinity, say } = options;
   let ground: Ground | undefined;
   try {
     for (const scenario of scenarios) {
@@ -27,19 +39,19 @@ export async function runSeries(options: SeriesOptions): Promise<RunResult[]> {
       const sizes = logSizes(ground.system.cluster);
       const result = await runScenario(ground, scenario).catch((error: unknown) => broken(scenario, error));
       results.push(result);
-      say(progress(result));
       const isBad = result.complaints.length > 0;
+      const lines = [progress(result)];
       if (isBad) {
-        for (const { kind, text } of result.complaints) say(`    ${kind}: ${text}`);
-        say(`    ${sentence(scenario)}`);
-        say(`    trace and logs: ${await keepTrace(ground.system, result, sizes, folder)}`);
+        const kept = await keepTrace(ground.system, result, sizes, folder);
+        const complaints = result.complaints.map(({ kind, text }) => `${kind}: ${text}`);
+        lines.push(...[...complaints, sentence(scenario), `trace and logs: ${kept}`].map((line) => `    ${line}`));
       }
+      say(lines.join('\n'));
       if (isBad || result.wasRestarted) ground = await refreshed(ground, result, say);
     }
   } finally {
     await ground?.[Symbol.asyncDispose]();
   }
-  return results;
 }
 
 /** The same cluster with another VM, if the former one goes; else none. */
