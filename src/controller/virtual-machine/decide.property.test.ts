@@ -1,8 +1,8 @@
 /**
  * The decision against a small world: an API server with compare-and-swap and preconditions, nodes that bind, start, end and
  * report pods when they please, fall silent while their guests run on, or lose their power; an owner who changes his mind, a
- * migration that takes the lock, an operator who fences what is off and mistypes UIDs, somebody who removes pods by force, and
- * controllers that crash between any two writes or fall asleep and wake much later.
+ * migration that takes the lock, an operator who fences what is off and mistypes UIDs, somebody who removes pods and
+ * migrations by force, and controllers that crash between any two writes or fall asleep and wake much later.
  */
 import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
@@ -15,7 +15,7 @@ import { fencedUID, isGone } from '../pod-evidence.ts';
 import { type VirtualMachineStep, virtualMachineStep } from './decide.ts';
 import type { VirtualMachineEffect } from './effects.ts';
 import { aNewPod, aVirtualMachine, ended, epoch, theFacts } from './examples.testing.ts';
-import type { PodFacts } from './facts.ts';
+import type { PodFacts, VirtualMachineFacts } from './facts.ts';
 
 interface WorldPod {
   facts: PodFacts;
@@ -50,6 +50,10 @@ class World {
   );
   now = epoch;
   readonly created = new Map<string, number>();
+  /** Whether a node takes what waits to be the target of a migration. */
+  roomForTargets = true;
+  /** UIDs of migrations that were removed by force. */
+  readonly goneMigrations = new Set<string>();
   readonly sleepers: Sleeper[] = [];
   private counter = 1;
 
@@ -65,6 +69,7 @@ class World {
       virtualMachine: this.vm,
       pods: this.pods.map((pod) => this.seen(pod)),
       now: this.now,
+      lockHolderExists: !this.goneMigrations.has(this.vm.status?.migration?.uid ?? ''),
       ...(placementFenced === undefined ? {} : { placementFenced }),
     });
   }
@@ -201,7 +206,7 @@ class World {
     const { metadata, status = {} } = facts.virtualMachine;
     const changed = !isDeepStrictEqual(decision.status, status);
     if (changed) this.save(metadata.resourceVersion, decision);
-    for (const effect of decision.effects.slice(0, crashBefore)) this.execute(effect, status.migration !== undefined);
+    for (const effect of decision.effects.slice(0, crashBefore)) this.execute(effect, isLocked(facts));
     return changed || decision.effects.length > 0;
   }
 
@@ -212,7 +217,7 @@ class World {
     const base = facts.virtualMachine.metadata.resourceVersion;
     const { status = {} } = facts.virtualMachine;
     const saved = isDeepStrictEqual(decision.status, status) || (afterSave && this.save(base, decision));
-    this.sleepers.push({ base, decision, saved, locked: status.migration !== undefined });
+    this.sleepers.push({ base, decision, saved, locked: isLocked(facts) });
   }
 
   wake(): void {
@@ -222,13 +227,21 @@ class World {
   }
 }
 
+/** By a migration that works on it. */
+function isLocked({ virtualMachine, lockHolderExists }: VirtualMachineFacts): boolean {
+  return virtualMachine.status?.migration !== undefined && lockHolderExists;
+}
+
 const steps: Record<string, (world: World, choice: number) => void> = {
   reconcile: (world) => void world.reconcile(),
   crash: (world, choice) => void world.reconcile(choice % 3),
   fallAsleep: (world, choice) => world.fallAsleep(choice % 2 === 0),
   wake: (world) => world.wake(),
   bind: (world, choice) => {
-    const waiting = world.pods.filter(({ facts }) => facts.nodeName === undefined && !facts.gated && !facts.deleting);
+    const waiting = world.pods.filter(
+      ({ facts: { nodeName, gated, deleting, role } }) =>
+        nodeName === undefined && !gated && !deleting && (role === 'start' || world.roomForTargets),
+    );
     const free = [...world.nodes].flatMap(([name, { ready, tainted }]) => (ready && !tainted ? [name] : []));
     const nodeName = free[choice % free.length];
     if (nodeName !== undefined) world.change(waiting[choice % waiting.length], { nodeName });
@@ -331,7 +344,7 @@ const steps: Record<string, (world: World, choice: number) => void> = {
     world.changeVm((vm) => ({ ...vm, metadata: { ...vm.metadata, deletionTimestamp } }));
     if (world.vm?.metadata.finalizers?.length === 0) world.vm = undefined;
   },
-  migrationTakesLock: (world) => {
+  migrationTakesLock: (world, choice) => {
     const owner = world.owner();
     if (owner === undefined || !owner.guestRuns || owner.facts.deleting || world.vm?.status?.migration !== undefined)
       return;
@@ -343,16 +356,21 @@ const steps: Record<string, (world: World, choice: number) => void> = {
       uid: `target-${uid}`,
       role: 'target',
       migrationUID: uid,
-      nodeName: 'node-b',
     } as const;
-    world.create({ ...aNewPod(target), gated: false, container: { state: 'running' } });
+    // Sometimes the scheduler takes its time.
+    const placed = choice % 3 === 2 ? {} : ({ nodeName: 'node-b', container: { state: 'running' } } as const);
+    world.create({ ...aNewPod(target), gated: false, ...placed });
+  },
+  migrationIsRemovedByForce: (world) => {
+    const lock = world.vm?.status?.migration;
+    if (lock !== undefined) world.goneMigrations.add(lock.uid);
   },
   migrationMovesOwnership: (world) => {
     const lock = world.vm?.status?.migration;
     const source = world.owner();
     const target = world.pods.find(({ facts }) => facts.migrationUID === lock?.uid);
     if (lock === undefined || !source?.guestRuns || target === undefined || target.ended !== undefined) return;
-    if (world.isOff(target)) return;
+    if (world.isOff(target) || target.facts.container.state !== 'running' || world.goneMigrations.has(lock.uid)) return;
     source.guestRuns = false;
     target.guestRuns = true;
     const { name: podName, uid: podUID, nodeName = '' } = target.facts;
@@ -362,8 +380,10 @@ const steps: Record<string, (world: World, choice: number) => void> = {
   migrationEnds: (world, choice) => {
     const lock = world.vm?.status?.migration;
     const owner = world.owner();
-    if (lock === undefined) return;
+    if (lock === undefined || world.goneMigrations.has(lock.uid)) return;
     for (const pod of world.pods) {
+      if (pod.facts.migrationUID === lock.uid && pod.facts.nodeName === undefined)
+        world.change(pod, { deleting: true });
       // Sometimes a loser stays behind on a node that does not answer.
       if (pod === owner || pod.facts.container.state !== 'running' || choice % 2 === 1) continue;
       if (!world.heard(pod) || world.isOff(pod)) continue;
@@ -395,6 +415,7 @@ const courses: Record<string, readonly string[]> = {
   isMistaken: ['comesToRun', 'nodeFallsSilent', 'operatorMistypes', 'aLongTime', 'comesToRun'],
   isTornAway: ['comesToRun', 'podIsRemovedByForce', 'aLongTime', 'comesToRun'],
   vanishes: ['podIsRemovedByForce', 'reconcile', 'qemuEnds', 'operatorAnnotates', 'reconcile'],
+  isForgotten: ['comesToRun', 'migrationTakesLock', 'migrationIsRemovedByForce', 'reconcile', 'bind', 'reconcile'],
   migrates: ['migrationTakesLock', 'reconcile', 'migrationMovesOwnership', 'reconcile', 'migrationEnds', 'reconcile'],
 };
 for (const [name, course] of Object.entries(courses)) {
@@ -459,6 +480,13 @@ test('left alone, every state comes to rest and is then never written again', ()
   );
 });
 
+/** A migration is removed by force before its target was placed. */
+const forgotten = [
+  { name: 'comesToRun', choice: 0 },
+  { name: 'migrationTakesLock', choice: 2 },
+  { name: 'migrationIsRemovedByForce', choice: 0 },
+];
+
 test('with nodes that do their work, a VM that is wanted comes to run, and one that is not comes to an end', () => {
   fc.assert(
     fc.property(
@@ -476,6 +504,7 @@ test('with nodes that do their work, a VM that is wanted comes to run, and one t
         if (!lasting) steps.deleteVirtualMachine?.(world, 0);
         else world.changeVm((vm) => ({ ...vm, spec: { ...vm.spec, powerState: 'Running', restartPolicy: 'Always' } }));
         steps.migrationEnds?.(world, 0);
+        world.roomForTargets = false;
         for (const node of world.nodes.values()) node.ready = !node.off;
         steps.operatorTaints?.(world, 0);
         for (let round = 0; round < 30; round++) {
@@ -506,6 +535,6 @@ test('with nodes that do their work, a VM that is wanted comes to run, and one t
         else expect([world.vm, world.pods]).toEqual([undefined, []]);
       },
     ),
-    { numRuns: 500 },
+    { numRuns: 500, examples: [[forgotten, true]] },
   );
 });
