@@ -103,6 +103,13 @@ describe('a running VM moves between two nodes', () => {
     expect(status?.targetNode).not.toBe(from);
   });
 
+  test('meanwhile no agent has turned the other away: it is called neither too early nor too late', () => {
+    for (const { agent } of system.cluster.nodes.values()) {
+      expect(agent?.logTail(1_000)).toContain('the target answers');
+      expect(agent?.logTail(1_000)).not.toContain('refused a handover connection');
+    }
+  });
+
   test('a paused VM moves and stays paused', async () => {
     await system.startVirtualMachine('still');
     await system.cluster.kubectl('patch', 'vm', 'still', '--type=merge', '-p', '{"spec":{"powerState":"Paused"}}');

@@ -48,6 +48,8 @@ const executors: { [K in TargetEffect['kind']]: Executor<K> } = {
   async publishReady({ context, migration, work }, { endpoint }) {
     const preflight = await readPreflight(context.qemus.get(work.podUID));
     const keys = await context.credentials.of(work.podUID, migration.metadata.uid, work.attempt);
+    // Who is told where to call must not find the door shut; the step may have seen more of the source than its beginning.
+    work.admitSource(migration, keys);
     const certificates = { stream: keys.stream.certificate, handover: keys.handover.certificate };
     const host = context.handoverAddress ?? podOf(context, work.podUID)?.status?.hostIP ?? endpoint.host;
     const handover = { host, port: context.handoverServer.port };
