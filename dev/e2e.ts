@@ -56,7 +56,7 @@ async function madeGround(folder: string, resources: AsyncDisposableStack): Prom
   showProgress(`making a cluster of kind with ${engine.name}`);
   const kubeconfig = path.join(folder, 'kubeconfig');
   const defaultConfig = path.join(checkout, 'test/e2e/kind/cluster.yaml');
-  const cluster = await KindCluster.create(engine, { kubeconfig, defaultConfig, signal });
+  const cluster = await KindCluster.create(engine, { kubeconfig, defaultConfig, stays: flags.keep, signal });
   if (flags.keep) console.log(`It stays: KUBECONFIG=${kubeconfig}; kind delete cluster --name ${cluster.name}`);
   else resources.use(cluster);
   for (const { reference, file } of archives) {

@@ -6,6 +6,8 @@ import type { ContainerEngine } from './container-engine.ts';
 import { MissingPrerequisite } from './prerequisites.ts';
 
 const prefix = 'vmferry-e2e-';
+/** The next run does not take such a cluster for one that was abandoned. */
+const prefixToStay = 'vmferry-kept-';
 
 export class KindCluster implements AsyncDisposable {
   readonly name: string;
@@ -25,15 +27,16 @@ export class KindCluster implements AsyncDisposable {
 
   /**
    * KIND_NODE_IMAGE and KIND_CONFIG, where they are set, say what it is made of; else two workers of kind's own image.
-   * @param kubeconfig file to write
+   * @param options `kubeconfig` is the file to write; a cluster that `stays` is left alone by later runs
    * @throws MissingPrerequisite without the program `kind` (or what KIND names)
    */
   static async create(
     engine: ContainerEngine,
-    { kubeconfig, defaultConfig, signal }: { kubeconfig: string; defaultConfig: string; signal: AbortSignal },
+    options: { kubeconfig: string; defaultConfig: string; stays: boolean; signal: AbortSignal },
   ): Promise<KindCluster> {
+    const { kubeconfig, defaultConfig, stays, signal } = options;
     await deleteAbandoned(engine);
-    const cluster = new KindCluster(engine, `${prefix}${process.pid}`);
+    const cluster = new KindCluster(engine, `${stays ? prefixToStay : prefix}${process.pid}`);
     const { KIND_NODE_IMAGE: image, KIND_CONFIG: config = defaultConfig } = process.env;
     try {
       await cluster.#kind(
