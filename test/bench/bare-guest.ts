@@ -2,17 +2,15 @@ import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { createKeyPair } from '../../src/certificates/key-pair.ts';
 import { defineHardware, type HardwareDefinition } from '../../src/machine/hardware.ts';
-import type { QmpEvent } from '../../src/qmp/events.ts';
 import { type Features, probe } from '../../src/qmp/features.ts';
-import { capabilitiesFor } from '../../src/qmp/migration-settings.ts';
 import type { Place } from '../cluster/network.ts';
 import { HeartbeatRecorder } from '../guest/heartbeat-recorder.ts';
 import { BareQemu } from './bare-qemu.ts';
 import { assertIntact, gapsSince, untilBeating, untilReady } from './console.ts';
 import type { Figures } from './metric.ts';
 import { type Profile, specOf } from './profile.ts';
+import { migrateStraight } from './straight-migration.ts';
 
-const deadlineMilliseconds = 60_000;
 /** In both certificates; made up. */
 const serverName = 'bench.vmferry.invalid';
 
@@ -69,40 +67,31 @@ export class BareGuest implements AsyncDisposable {
     const started = performance.now();
     this.#moves += 1;
     const target = await this.#launch(true);
-    const id = `creds-${this.#moves}`;
-    const [atSource, atTarget] = await Promise.all([
-      source.encrypt(id, 'client', { own, peer }),
-      target.encrypt(id, 'server', { own: peer, peer: own }),
-    ]);
-    const limits = { 'downtime-limit': 300, 'max-bandwidth': 0 };
+    const credentials = `creds-${this.#moves}`;
     await Promise.all([
-      source.monitor.execute('migrate-set-capabilities', { capabilities: this.#capabilities('source') }),
-      source.monitor.execute('migrate-set-parameters', { ...limits, ...atSource, 'tls-hostname': serverName }),
-      target.monitor.execute('migrate-set-capabilities', { capabilities: this.#capabilities('target') }),
-      target.monitor.execute('migrate-set-parameters', atTarget),
-      target.monitor.execute('migrate-incoming', { uri: `tcp:${this.#place.address}:0` }),
+      source.encrypt(credentials, 'client', { own, peer }),
+      target.encrypt(credentials, 'server', { own: peer, peer: own }),
     ]);
-    const listening = await target.monitor.execute('query-migrate');
-    const port = listening['socket-address']?.[0]?.port;
-    const handedOver = handOver(source, target);
-    const issued = performance.now() - started;
-    await source.monitor.execute('migrate', { uri: `tcp:${this.#place.address}:${port}` });
-    const { activeAt, stopped, resumed, continued } = await handedOver;
-    const account = await source.monitor.execute('query-migrate');
-    await source.monitor.execute('quit').catch(() => {}); // it may be gone before its answer is read
-    await source.monitor.closed;
+    const times = await migrateStraight({
+      source: { monitor: source.monitor, credentials },
+      target: { monitor: target.monitor, credentials },
+      features: this.#known,
+      address: this.#place.address,
+      serverName,
+    });
     await source[Symbol.asyncDispose]();
     this.#qemu = target;
     await untilBeating(this.#recorder, target.name);
-    const { arrivedAt: _, ...gaps } = gapsSince(this.#recorder, recordedBefore, account.downtime);
+    const { qemuDowntime, transferredBytes } = times;
+    const { arrivedAt: _, ...gaps } = gapsSince(this.#recorder, recordedBefore, qemuDowntime);
     return {
-      wall: continued - started,
-      issued,
-      firstByte: activeAt - startedAt,
-      ...(account.downtime === undefined ? {} : { qemuDowntime: account.downtime }),
-      downtime: resumed - stopped,
+      wall: times.continued - started,
+      issued: times.issued - started,
+      firstByte: times.activeAt - startedAt,
+      ...(qemuDowntime === undefined ? {} : { qemuDowntime }),
+      downtime: times.resumed - times.stopped,
       ...gaps,
-      ...(account.ram === undefined ? {} : { wireMiB: account.ram.transferred / 2 ** 20 }),
+      ...(transferredBytes === undefined ? {} : { wireMiB: transferredBytes / 2 ** 20 }),
     };
   }
 
@@ -124,58 +113,14 @@ export class BareGuest implements AsyncDisposable {
     return this.#places[this.#moves % 2 === 0 ? 0 : 1];
   }
 
-  #capabilities(side: 'source' | 'target') {
+  get #known(): Features {
     if (this.#features === undefined) throw new Error('the guest was not started');
-    return capabilitiesFor(side, this.#features);
+    return this.#features;
   }
 
   #launch(incoming: boolean): Promise<BareQemu> {
     const folder = join(this.#directory, `bare-${this.#hardware.uuid.slice(0, 8)}-${this.#moves}`);
     const onFolder = () => this.#recorder.follow(folder, join(folder, 'serial'));
     return BareQemu.start(folder, this.#hardware, this.#place, { incoming, onFolder });
-  }
-}
-
-interface Handover {
-  /** QEMU's own stamp, milliseconds since the epoch. */
-  activeAt: number;
-  /** The script's clock (`performance.now()`): STOP and RESUME were read, and `cont` was answered. */
-  stopped: number;
-  resumed: number;
-  continued: number;
-}
-
-/** Continues the source at `pre-switchover` and the target when the source is complete, each in the tick in which it is told. */
-async function handOver(source: BareQemu, target: BareQemu): Promise<Handover> {
-  const { promise, resolve, reject } = Promise.withResolvers<Handover>();
-  const seen: Partial<Handover> = {};
-  const next = async (event: QmpEvent) => {
-    if (event.name === 'STOP') seen.stopped = performance.now();
-    if (event.name !== 'MIGRATION') return;
-    const { status } = event.data;
-    if (status === 'active') seen.activeAt = event.timestampMilliseconds ?? Date.now();
-    if (status === 'pre-switchover') await source.monitor.execute('migrate-continue', { state: 'pre-switchover' });
-    if (status === 'failed') throw new Error('the bare migration failed');
-    if (status !== 'completed') return;
-    await target.monitor.execute('cont');
-    const continued = performance.now();
-    const { activeAt, stopped, resumed } = seen;
-    if (activeAt === undefined || stopped === undefined || resumed === undefined) {
-      throw new Error('QEMU completed a migration without telling all about it');
-    }
-    resolve({ activeAt, stopped, resumed, continued });
-  };
-  const endings = [
-    source.monitor.onEvent((event) => void next(event).catch(reject)),
-    target.monitor.onEvent((event) => {
-      if (event.name === 'RESUME') seen.resumed = performance.now();
-    }),
-  ];
-  const overdue = setTimeout(() => reject(new Error('the bare migration did not end')), deadlineMilliseconds);
-  try {
-    return await promise;
-  } finally {
-    clearTimeout(overdue);
-    for (const end of endings) end();
   }
 }

@@ -8,6 +8,7 @@ import { QmpConnection } from '../../src/qmp/connection.ts';
 import { QmpConnectFailed } from '../../src/qmp/errors.ts';
 import { ManagedProcess } from '../cluster/managed-process.ts';
 import type { Place } from '../cluster/network.ts';
+import { addCredentials } from './straight-migration.ts';
 
 interface Keys {
   readonly own: KeyPair;
@@ -51,8 +52,8 @@ export class BareQemu implements AsyncDisposable {
     return new BareQemu(folder, process, await connected(join(folder, 'qmp'), process));
   }
 
-  /** Lets it trust one certificate, and no other. @returns the migration parameter that makes use of it. */
-  async encrypt(id: string, endpoint: 'client' | 'server', { own, peer }: Keys): Promise<{ 'tls-creds': string }> {
+  /** Lets it trust one certificate, and no other. */
+  async encrypt(id: string, endpoint: 'client' | 'server', { own, peer }: Keys): Promise<void> {
     const folder = join(this.folder, id);
     await mkdir(folder);
     await Promise.all([
@@ -60,9 +61,7 @@ export class BareQemu implements AsyncDisposable {
       writeFile(join(folder, `${endpoint}-cert.pem`), own.certificate),
       writeFile(join(folder, `${endpoint}-key.pem`), own.privateKey),
     ]);
-    const trust = { 'verify-peer': true, 'sanity-check': false };
-    await this.monitor.execute('object-add', { 'qom-type': 'tls-creds-x509', id, endpoint, dir: folder, ...trust });
-    return { 'tls-creds': id };
+    await addCredentials(this.monitor, id, { endpoint, dir: folder });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
