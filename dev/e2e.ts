@@ -92,10 +92,13 @@ async function writeKustomization(folder: string, { vmferry, qemu }: Ground['ima
   return kustomization;
 }
 
-async function bundleConsoleRecorder(folder: string): Promise<string> {
-  const entry = path.join(checkout, 'test/e2e/kind/console-recorder.ts');
-  await build({ entryPoints: [entry], outdir: folder, ...bundleOptions });
-  return path.join(folder, 'console-recorder.mjs');
+async function bundlePrograms(folder: string): Promise<string> {
+  const entryPoints = ['console-recorder', 'bare-mover'].map((name) =>
+    path.join(checkout, 'test/e2e/kind', `${name}.ts`),
+  );
+  const outdir = path.join(folder, 'programs');
+  await build({ entryPoints, outdir, ...bundleOptions, splitting: false });
+  return outdir;
 }
 
 async function e2e(folder: string, resources: AsyncDisposableStack) {
@@ -107,7 +110,8 @@ async function e2e(folder: string, resources: AsyncDisposableStack) {
   const site: Site = {
     kustomization: await writeKustomization(folder, ground.images),
     image: ground.images.vmferry,
-    consoleRecorder: await bundleConsoleRecorder(folder),
+    qemuImage: ground.images.qemu,
+    programs: await bundlePrograms(folder),
     evidence,
     ...(ground.nodes && { nodes: ground.nodes }),
   };
@@ -119,9 +123,13 @@ async function e2e(folder: string, resources: AsyncDisposableStack) {
 function table(report: VitestReport): string {
   const cases = report.testResults.flatMap(({ assertionResults }) => assertionResults);
   return cases
-    .map(({ status, title, duration }) => {
+    .flatMap(({ status, title, duration, meta }) => {
       const seconds = duration == null ? '' : `${(duration / 1000).toFixed(1)} s`;
-      return `${status.padEnd(8)} ${seconds.padStart(8)}  ${title}`;
+      const measured = meta?.measured ?? [];
+      return [
+        `${status.padEnd(8)} ${seconds.padStart(8)}  ${title}`,
+        ...measured.map((line) => `${' '.repeat(21)}${line}`),
+      ];
     })
     .join('\n');
 }

@@ -11,6 +11,14 @@ export interface Counts {
   skipped?: number;
 }
 
+interface VitestCase {
+  status: string;
+  title: string;
+  duration?: number | null;
+  /** What the case itself has to say, for the report. */
+  meta?: { measured?: string[] };
+}
+
 /** What vitest's JSON reporter writes, as far as it is read here. */
 export interface VitestReport {
   success: boolean;
@@ -18,7 +26,7 @@ export interface VitestReport {
   numFailedTests: number;
   numPendingTests: number;
   numTodoTests: number;
-  testResults: { status: string; assertionResults: { status: string; title: string; duration?: number | null }[] }[];
+  testResults: { status: string; assertionResults: VitestCase[] }[];
 }
 
 /** Runs vitest, which shows what it does, and counts; the report is missing when it did not come to an end. */

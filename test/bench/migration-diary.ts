@@ -13,6 +13,8 @@ const steps: Record<string, (migration: VirtualMachineMigration) => boolean> = {
   'target told TookOver': ({ status }) => status?.target?.verdict !== undefined,
   'ownership moved': ({ status }) => status?.owner !== undefined,
   succeeded: ({ status }) => status?.phase === 'Succeeded',
+  'source cleaned': ({ status }) =>
+    status?.conditions?.some(({ type, status: is }) => type === 'SourceCleaned' && is === 'True') ?? false,
 };
 
 const podSteps: Record<string, (pod: Pod) => boolean> = {
@@ -25,13 +27,15 @@ const podSteps: Record<string, (pod: Pod) => boolean> = {
 /** When a watcher saw each step of one migration, in milliseconds since its object was sent. */
 export class MigrationDiary {
   readonly seen: Record<string, number> = {};
-  readonly #started = performance.now();
+  /** By the machine's monotonic clock, milliseconds. */
+  readonly #started = Number(process.hrtime.bigint()) / 1e6;
   /** By the machine's monotonic clock, milliseconds. */
   succeededAt: number | undefined;
   readonly #versions: VirtualMachineMigration[] = [];
 
-  note(step: string): void {
-    this.seen[step] ??= performance.now() - this.#started;
+  /** @param at by the machine's monotonic clock, milliseconds */
+  note(step: string, at = Number(process.hrtime.bigint()) / 1e6): void {
+    this.seen[step] ??= at - this.#started;
   }
 
   observe(migration: VirtualMachineMigration): void {

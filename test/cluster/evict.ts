@@ -8,14 +8,18 @@ export interface EvictionAnswer {
 }
 
 /** Asks for the eviction of a pod, once, as `kubectl drain` does every 5 s. */
-export async function evict(client: KubeClient, podName: string, { dryRun = false } = {}): Promise<EvictionAnswer> {
+export async function evict(
+  client: KubeClient,
+  podName: string,
+  { dryRun = false, namespace = 'default' } = {},
+): Promise<EvictionAnswer> {
   const body = {
     apiVersion: 'policy/v1',
     kind: 'Eviction',
-    metadata: { name: podName, namespace: 'default' },
+    metadata: { name: podName, namespace },
     ...(dryRun ? { deleteOptions: { dryRun: ['All'] } } : {}),
   };
-  const path = `/api/v1/namespaces/default/pods/${podName}/eviction`;
+  const path = `/api/v1/namespaces/${namespace}/pods/${podName}/eviction`;
   try {
     await client.transport.request({ method: 'POST', path, body, resourcePlural: 'pods' });
     return { status: 201, message: '' };

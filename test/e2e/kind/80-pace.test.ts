@@ -6,15 +6,18 @@ import { KubeClient } from '../../../src/kube/client.ts';
 import { type Pod, pods } from '../../../src/kube/core-resources.ts';
 import { Informer } from '../../../src/kube/informer.ts';
 import { KubeTransport, loadKubeConfig } from '../../../src/kube/transport.ts';
-import { summarize } from '../../bench/metric.ts';
 import { MigrationDiary } from '../../bench/migration-diary.ts';
 import { profiles } from '../../bench/profile.ts';
+import { judged, median, spread, tell } from './measured.ts';
 import { assertOneLife } from './one-life.ts';
+import { partsOf, qemuStarted, qemuThere } from './parts.ts';
 import { KindSystem } from './system.ts';
 
-const runs = 5;
-/** Generous: the nodes of kind share the processors of one machine. Milliseconds. */
-const bound = 10_000;
+const runs = 7;
+/** Of the median, in milliseconds, on a machine with little else to do. */
+const bound = 3_000;
+/** Whatever the machine does. */
+const most = 10_000;
 
 let system: KindSystem;
 beforeAll(async () => {
@@ -25,29 +28,26 @@ beforeAll(async () => {
 });
 afterAll(() => system?.[Symbol.asyncDispose]());
 
-test('an idle guest of 256 MiB', async () => {
-  const diaries: Record<string, number>[] = [];
+test('an idle guest of 256 MiB', async (context) => {
+  const diaries: MigrationDiary['seen'][] = [];
   for (let run = 1; run <= runs; run += 1) diaries.push(await noted(`web-${run}`));
   const { moves } = await assertOneLife(system, 'web');
   expect(moves).toHaveLength(runs);
-  const steps = Object.keys(diaries[0] ?? {}).sort((a, b) => median(diaries, a) - median(diaries, b));
-  const gaps = moves.map(({ gapMilliseconds }) => Math.round(gapMilliseconds));
-  console.info(
-    [
-      `median of ${runs}, milliseconds since it was there`,
-      ...steps.map((step) => `${String(Math.round(median(diaries, step))).padStart(6)}  ${step}`),
-      `the guest's own gaps, of which 10 ms are its heartbeat's: ${gaps.join(', ')} ms`,
-    ].join('\n'),
+  const took = diaries.flatMap(({ succeeded }) => succeeded ?? []);
+  expect(took).toHaveLength(runs);
+  tell(
+    context,
+    `from when the migration was there until Succeeded: ${spread(took)}`,
+    judged('its median', median(took), bound),
+    'its parts, medians in ms:',
+    ...partsOf(diaries),
+    `the guest's own gaps, of which 0 to 10 ms are its heartbeat's: ${spread(moves.map((move) => move.gapMilliseconds))}`,
   );
-  expect(median(diaries, 'succeeded')).toBeLessThan(bound);
+  expect(median(took)).toBeLessThan(most);
 });
 
-function median(diaries: readonly Record<string, number>[], step: string): number {
-  return summarize(diaries.flatMap((diary) => diary[step] ?? []))?.median ?? Number.NaN;
-}
-
 /** Migrates and says when each step of it was seen. */
-async function noted(name: string): Promise<Record<string, number>> {
+async function noted(name: string): Promise<MigrationDiary['seen']> {
   await using transport = new KubeTransport(loadKubeConfig());
   const client = new KubeClient(transport);
   const options = { fieldSelector: `metadata.namespace=${system.namespace}` };
@@ -68,6 +68,12 @@ async function noted(name: string): Promise<Record<string, number>> {
   await system.migrate(name, 'web');
   const { status } = await system.finished(name);
   expect(status, status?.message).toMatchObject({ phase: 'Succeeded' });
-  diary?.note('source cleaned');
+  await system.until('its cleaning was seen', () => diary?.seen['source cleaned']);
+  // The nodes of kind have the clock of the tests.
+  const qemu = system.site.nodes && system.startOfQemu(status?.targetPod?.uid ?? '');
+  if (qemu) {
+    diary?.note(qemuStarted, qemu.startedAtMilliseconds);
+    diary?.note(qemuThere, qemu.atMilliseconds);
+  }
   return diary?.seen ?? {};
 }

@@ -9,4 +9,6 @@ export interface ConsoleLine {
   readonly side: string;
   readonly atMilliseconds: number;
   readonly text: string;
+  /** When its process began, in the first line of each QEMU, which has no text. */
+  readonly startedAtMilliseconds?: number;
 }

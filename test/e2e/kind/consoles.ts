@@ -1,7 +1,8 @@
 /** The serial consoles of all VMs of a cluster, by the recorders on its nodes and by `kubectl logs`. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Pod } from '../../../src/kube/core-resources.ts';
@@ -12,8 +13,16 @@ import { applyObjects, kubectl, type Site } from './site.ts';
 export const testNamespace = 'vmferry-e2e';
 const name = 'consoles';
 
+/** By the monotonic clock of its node, milliseconds. */
+export interface QemuStart {
+  readonly startedAtMilliseconds: number;
+  /** Its sockets were there. */
+  readonly atMilliseconds: number;
+}
+
 export class Consoles implements AsyncDisposable {
   readonly #records = new Map<string, SerialRecord>();
+  readonly #qemus = new Map<string, QemuStart>();
   /** The last line of each recorder's run: one that is asked again tells everything again. */
   readonly #heard = new Map<string, number>();
   /** Recorders also remember what earlier VMs of the same names said. */
@@ -37,6 +46,11 @@ export class Consoles implements AsyncDisposable {
     const record = this.#records.get(vm) ?? new SerialRecord();
     this.#records.set(vm, record);
     return record;
+  }
+
+  /** Of a pod by its UID; undefined for one that was not heard of, or was there before. */
+  startOf(podUID: string): QemuStart | undefined {
+    return this.#qemus.get(podUID);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -65,7 +79,9 @@ export class Consoles implements AsyncDisposable {
       const line = readLine(text);
       if (line === undefined || line.number <= (this.#heard.get(line.run) ?? -1)) return;
       this.#heard.set(line.run, line.number);
-      this.of(line.vm).push(line);
+      const { vm, side, atMilliseconds, startedAtMilliseconds } = line;
+      if (startedAtMilliseconds === undefined) this.of(vm).push(line);
+      else this.#qemus.set(side, { startedAtMilliseconds, atMilliseconds });
     });
     await ended;
   }
@@ -86,7 +102,7 @@ export async function recorderPods(): Promise<string[]> {
   return (JSON.parse(list) as { items: Pod[] }).items.map(({ metadata }) => metadata.name ?? '');
 }
 
-async function recorderObjects({ image, consoleRecorder }: Site): Promise<object[]> {
+async function recorderObjects({ image, programs }: Site): Promise<object[]> {
   const metadata = { name, namespace: testNamespace };
   const labels = { app: name };
   const container = {
@@ -111,7 +127,7 @@ async function recorderObjects({ image, consoleRecorder }: Site): Promise<object
       apiVersion: 'v1',
       kind: 'ConfigMap',
       metadata,
-      data: { 'console-recorder.mjs': await readFile(consoleRecorder, 'utf8') },
+      data: await contentOf(programs),
     },
     {
       apiVersion: 'apps/v1',
@@ -137,6 +153,14 @@ async function recorderObjects({ image, consoleRecorder }: Site): Promise<object
       },
     },
   ];
+}
+
+/** By file name. */
+async function contentOf(folder: string): Promise<Record<string, string>> {
+  const names = await readdir(folder);
+  return Object.fromEntries(
+    await Promise.all(names.map(async (name) => [name, await readFile(join(folder, name), 'utf8')])),
+  );
 }
 
 /** Of the nodes: files that guests boot from, and which a volume of the cluster shows to VMs. */

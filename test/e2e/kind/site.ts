@@ -9,8 +9,10 @@ export interface Site {
   readonly kustomization: string;
   /** Image of controller and agent; it has Node, and is on every node. */
   readonly image: string;
-  /** The program of `console-recorder.ts`, bundled. */
-  readonly consoleRecorder: string;
+  /** What VMs' pods run. */
+  readonly qemuImage: string;
+  /** Folder of the programs that run in the cluster, bundled: `console-recorder.mjs`, `bare-mover.mjs`. */
+  readonly programs: string;
   /** What failed tests leave behind. */
   readonly evidence: string;
   /** How nodes are killed and started again; absent in a cluster that was not made for the tests. */

@@ -8,7 +8,7 @@ import type { Node, Pod } from '../../../src/kube/core-resources.ts';
 import { guestRom, type MetalGuestOptions } from '../../guest/metal/rom.ts';
 import type { SerialRecord } from '../../guest/serial-record.ts';
 import { apiVersion, User } from '../user.ts';
-import { Consoles } from './consoles.ts';
+import { Consoles, type QemuStart } from './consoles.ts';
 import { applyObjects, kubectl, readSite, type Site } from './site.ts';
 
 /** Real kubelets take their time, more so on a busy machine. Milliseconds. */
@@ -63,6 +63,11 @@ export class KindSystem extends User implements AsyncDisposable {
     return applyObjects(objects, '-n', this.namespace);
   }
 
+  /** Of a pod by its UID, once its node has told. */
+  startOfQemu(podUID: string): QemuStart | undefined {
+    return this.#consoles.startOf(podUID);
+  }
+
   console(virtualMachineName: string): SerialRecord {
     return this.#consoles.of(`${this.namespace}/${virtualMachineName}`);
   }
@@ -73,20 +78,31 @@ export class KindSystem extends User implements AsyncDisposable {
     guest: Partial<MetalGuestOptions> = {},
     spec: Partial<VirtualMachineSpec> = {},
   ): Promise<SerialRecord> {
-    const rom = await guestRom({ totalMiB: 16, heartbeatMilliseconds: 20, ...guest });
-    const firmware = { bios: { image: { configMap: { name: `${name}-firmware`, key: 'guest.rom' } } } };
-    await this.apply({
-      apiVersion: 'v1',
-      kind: 'ConfigMap',
-      metadata: { name: `${name}-firmware` },
-      binaryData: { 'guest.rom': (await readFile(rom)).toString('base64') },
-    });
-    const beating = this.console(name).waitFor(/T[0-9A-F]{8}/, AbortSignal.timeout(patience));
+    const firmware = await this.applyFirmware(name, { totalMiB: 16, heartbeatMilliseconds: 20, ...guest });
+    const beating = this.untilBeating(name);
     beating.catch(() => undefined); // awaited below
     await this.applyVirtualMachine(name, { memory: `${(guest.totalMiB ?? 16) + 16}Mi`, firmware, ...spec });
     await beating;
     await this.reached(name, 'Running');
     return this.console(name);
+  }
+
+  /** A ConfigMap that a bare-metal guest boots from. @returns how a VM names it. */
+  async applyFirmware(name: string, guest: MetalGuestOptions): Promise<VirtualMachineSpec['firmware']> {
+    const image = await readFile(await guestRom(guest));
+    const configMap = { name: `${name}-firmware`, key: 'guest.rom' };
+    await this.apply({
+      apiVersion: 'v1',
+      kind: 'ConfigMap',
+      metadata: { name: configMap.name },
+      binaryData: { [configMap.key]: image.toString('base64') },
+    });
+    return { bios: { image: { configMap } } };
+  }
+
+  /** Resolves at the next heartbeat of a bare-metal guest. */
+  async untilBeating(name: string): Promise<void> {
+    await this.console(name).waitFor(/T[0-9A-F]{8}/, AbortSignal.timeout(patience));
   }
 
   /** Applies a VM that asks for little of its node's processor: the nodes of kind share those of one machine. */
