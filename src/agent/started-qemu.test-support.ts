@@ -27,7 +27,9 @@ export class Node implements AsyncDisposable {
   }
 
   /** Starts a QEMU in the pod's run volume, as `user` if one is given; its sockets may not be there yet. */
-  start(options: { uid?: string; user?: number; extra?: readonly string[] } = {}): ChildProcess {
+  start(
+    options: { uid?: string; user?: number; extra?: readonly string[]; env?: NodeJS.ProcessEnv } = {},
+  ): ChildProcess {
     const { user } = options;
     const cwd = this.runFolder(options.uid);
     mkdirSync(cwd, { recursive: true });
@@ -35,7 +37,8 @@ export class Node implements AsyncDisposable {
     chmodSync(cwd, 0o777);
     const argv = [...machine, ...hardware, ...sockets, ...(options.extra ?? [])];
     const runAs = user === undefined ? {} : { uid: user, gid: user };
-    const child = spawn('qemu-system-x86_64', argv, { cwd, stdio: ['ignore', 'ignore', 'inherit'], ...runAs });
+    const env = { ...process.env, ...options.env };
+    const child = spawn('qemu-system-x86_64', argv, { cwd, env, stdio: ['ignore', 'ignore', 'inherit'], ...runAs });
     this.#children.push(child);
     return child;
   }

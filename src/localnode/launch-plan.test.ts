@@ -41,6 +41,7 @@ test('a VM’s pod becomes a process in its run volume, with the host’s files'
       env: [
         { name: 'KERNEL', value: '/vmferry/kernel' },
         { name: 'COPY', value: '$(KERNEL).old' },
+        { name: 'POD_IP', valueFrom: { fieldRef: { fieldPath: 'status.podIP' } } },
       ],
       volumeMounts: [
         { name: 'run', mountPath: '/vmferry/run' },
@@ -54,10 +55,10 @@ test('a VM’s pod becomes a process in its run volume, with the host’s files'
       ],
     },
   );
-  expect(planLaunch(pod, '/root/pods/uid')).toEqual({
+  expect(planLaunch(pod, { podFolder: '/root/pods/uid', address: '10.0.0.1' })).toEqual({
     folders: ['/root/pods/uid/volumes/kubernetes.io~empty-dir/run'],
     workingDirectory: '/root/pods/uid/volumes/kubernetes.io~empty-dir/run',
     argv: ['qemu-system-x86_64', '-kernel', '/boot/vmlinuz', '-append', 'root=$(KERNEL)'],
-    environment: { KERNEL: '/boot/vmlinuz', COPY: '/boot/vmlinuz.old' },
+    environment: { KERNEL: '/boot/vmlinuz', COPY: '/boot/vmlinuz.old', POD_IP: '10.0.0.1' },
   });
 });

@@ -17,17 +17,20 @@ interface Mount {
   readonly hostPath: string;
 }
 
+/** What a variable may take from its pod. */
+export const podAddressField = 'status.podIP';
+
 /**
  * @param pod of which `unsupportedFields` says nothing.
- * @param podFolder the pod's folder on the host, absolute.
+ * @param at the pod's folder on the host, absolute, and its address
  */
-export function planLaunch(pod: Pod, podFolder: string): LaunchPlan {
+export function planLaunch(pod: Pod, { podFolder, address }: { podFolder: string; address: string }): LaunchPlan {
   const [container] = pod.spec.containers;
   if (container === undefined) throw new Error(`pod ${pod.metadata.name} has no container`);
   const mounts = mountsOf(container, pod.spec.volumes ?? [], podFolder);
   const variables = new Map<string, string>();
-  for (const { name, value = '' } of container.env ?? []) {
-    variables.set(name, toHostPath(expandVariables(value, variables), mounts));
+  for (const { name, value = '', valueFrom } of container.env ?? []) {
+    variables.set(name, valueFrom ? address : toHostPath(expandVariables(value, variables), mounts));
   }
   const argv = [...(container.command ?? []), ...(container.args ?? [])];
   return {

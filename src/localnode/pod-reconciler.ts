@@ -55,9 +55,9 @@ export class PodReconciler {
       await this.#report(pod, rejectedStatusPatch(pod, unsupported, new Date()));
       return {};
     }
-    const { runtime, logger } = this.#options;
+    const { runtime, address, logger } = this.#options;
     if (hasRun(pod)) return this.#follow(pod, vanished());
-    const process = await runtime.start(uid, planLaunch(pod, runtime.folder(uid)));
+    const process = await runtime.start(uid, planLaunch(pod, { podFolder: runtime.folder(uid), address }));
     logger.info({ pod: pod.metadata.name, uid }, 'Started');
     return this.#follow(pod, process);
   }

@@ -20,6 +20,7 @@ import { PodRuntime } from './pod-runtime.ts';
 import type { ProcessState } from './process-state.ts';
 
 /** Longer than a unix socket's path may be. */
+const address = '10.0.0.1';
 const longName = 'x'.repeat(200);
 
 class TestNode implements Disposable {
@@ -42,7 +43,7 @@ class TestNode implements Disposable {
   }
 
   plan(...command: string[]): LaunchPlan {
-    return planLaunch(examplePod({ command }), this.folder);
+    return planLaunch(examplePod({ command }), { podFolder: this.folder, address });
   }
 
   start(...command: string[]): Promise<ProcessState> {
@@ -249,7 +250,10 @@ test('a root too long for a unix socket’s path is no hindrance, sockets being 
   const deep = path.join(node.root, longName);
   using runtime = new PodRuntime(deep, node.ended);
   const listen = "require('node:net').createServer().listen('qmp')";
-  const plan = planLaunch(examplePod({ command: [process.execPath, '-e', listen] }), runtime.folder(podUID));
+  const plan = planLaunch(examplePod({ command: [process.execPath, '-e', listen] }), {
+    podFolder: runtime.folder(podUID),
+    address,
+  });
   expect(await runtime.start(podUID, plan)).toMatchObject({ state: 'running' });
   const socket = path.join(plan.workingDirectory, 'qmp');
   await expect.poll(() => existsSync(socket), { timeout: 10_000 }).toBe(true);

@@ -1,7 +1,7 @@
 /** What a pod may ask of localnode. Anything else is named, because a VM that silently lacks it would be worse than none. */
 import { labels } from '../api/labels.ts';
 import type { Container, Pod, Volume } from '../kube/core-resources.ts';
-import { isWithin } from './launch-plan.ts';
+import { isWithin, podAddressField } from './launch-plan.ts';
 
 /** Carried out, of no meaning for a plain process, or somebody else's to carry out. */
 const podFields = [
@@ -39,7 +39,11 @@ function unsupportedInContainer(container: Container, at: string): string[] {
     ...unknown(at, container, containerFields),
     ...(command.length > 0 ? [] : [`${at}.command: missing, and there is no image to take it from`]),
     ...(inVolume ? [] : [`${at}.workingDir outside of all volumes`]),
-    ...env.flatMap(({ valueFrom }, index) => (valueFrom === undefined ? [] : [`${at}.env[${index}].valueFrom`])),
+    ...env.flatMap(({ valueFrom }, index) =>
+      valueFrom === undefined || valueFrom.fieldRef?.fieldPath === podAddressField
+        ? []
+        : [`${at}.env[${index}].valueFrom`],
+    ),
     ...volumeMounts.flatMap((mount, index) => unknown(`${at}.volumeMounts[${index}]`, mount, mountFields)),
     ...unknown(`${at}.lifecycle`, lifecycle, ['preStop']),
     ...unknown(`${at}.lifecycle.preStop`, lifecycle.preStop ?? {}, ['sleep']),

@@ -82,6 +82,12 @@ describe('what a pod is born with', () => {
     });
   });
 
+  test('a target is told its address when it starts', () => {
+    const told = { name: 'POD_IP', valueFrom: { fieldRef: { fieldPath: 'status.podIP' } } };
+    expect(virtualMachinePod(target).spec.containers[0]?.env).toContainEqual(told);
+    expect(virtualMachinePod(start).spec.containers[0]?.env).not.toContainEqual(told);
+  });
+
   test('a node sets aside a processor for each of its own, or as many as its owner says', () => {
     const cpuOf = (resources: VirtualMachineSpec['resources'] = {}) =>
       virtualMachinePod({ ...start, vm: { ...vm, spec: { ...exampleSpec, resources } } }).spec.containers[0]?.resources

@@ -73,7 +73,7 @@ interface Container {
   command: string[];
   args: string[];
   workingDir: string;
-  env: { name: string; value: string }[];
+  env: ({ name: string; value: string } | { name: string; valueFrom: { fieldRef: { fieldPath: string } } })[];
   resources: { requests: Record<string, string>; limits: Record<string, string> };
   terminationMessagePolicy: 'FallbackToLogsOnError';
   lifecycle?: { preStop: { sleep: { seconds: number } } };
@@ -84,6 +84,9 @@ interface Container {
 type Volume = FirmwareVolume | { name: string; emptyDir: { medium: string; sizeLimit: string } };
 
 const mebibyte = 1024 * 1024;
+
+/** In the environment of a QEMU that waits for a migration: where its pod is reached. */
+export const podAddressVariable = 'POD_IP';
 
 /** Agents look for the sockets in the volume of this name. */
 const runVolumeName = 'run';
@@ -195,7 +198,13 @@ function container(
     command: ['qemu-system-x86_64'],
     args: qemuArguments(hardware, { incoming: role === 'target', paused, name: `${vm.namespace}/${vm.name}` }),
     workingDir: runFolder,
-    env: files.map(({ variable, path }) => ({ name: variable, value: path })),
+    env: [
+      ...files.map(({ variable, path }) => ({ name: variable, value: path })),
+      // The node puts it in when it starts the container, and reports it up to a second later.
+      ...(role === 'target'
+        ? [{ name: podAddressVariable, valueFrom: { fieldRef: { fieldPath: 'status.podIP' } } }]
+        : []),
+    ],
     resources: { requests: { cpu, memory, ...device }, limits: { memory, ...device } },
     // When a state cannot be loaded, QEMU 7.2 says why on stderr only.
     terminationMessagePolicy: 'FallbackToLogsOnError',

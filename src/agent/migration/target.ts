@@ -104,7 +104,7 @@ async function gatherFacts({ context, migration, work }: TargetScope): Promise<T
   const patience = refusalAsked === undefined ? limits.inBandAnswer : hastyMilliseconds;
   const word = sourceWord(status) ?? (heard === undefined ? undefined : heardDirectly('Completed'));
   const gone = sourceGone(status);
-  const address = podOf(context, podUID)?.status?.podIP;
+  const address = await addressOf(context, podUID);
   const refused = await context.state.read<Cause | true>(podUID, files.refused);
   const continued = await context.state.has(podUID, files.continued);
   const verdict = publisher.said('verdict', published?.verdict);
@@ -130,6 +130,12 @@ async function gatherFacts({ context, migration, work }: TargetScope): Promise<T
     },
     qemu: targetQemu(await readQemu(context.qemus.get(podUID), patience, !continued)),
   };
+}
+
+/** QEMU knows before the API server does. Whoever is told it wants to know where this agent is reached as well. */
+async function addressOf(context: AgentContext, podUID: string): Promise<string | undefined> {
+  const { podIP, hostIP = context.handoverAddress } = podOf(context, podUID)?.status ?? {};
+  return podIP ?? (hostIP === undefined ? undefined : await context.qemus.get(podUID).podAddress());
 }
 
 export function targetQemu(reading: QemuReading): TargetQemu {

@@ -63,6 +63,13 @@ export function argumentsOf(process: ProcessIdentity): readonly string[] | undef
   return text === undefined || text === '' || !isAlive(process) ? undefined : text.replace(/\0$/, '').split('\0');
 }
 
+/** A variable of the environment that it was started with; undefined when it has none of this name, or is gone. */
+export function variableOf(process: ProcessIdentity, name: string): string | undefined {
+  const text = unlessGone(() => readFileSync(`/proc/${process.pid}/environ`, 'utf8'));
+  const entry = text?.split('\0').find((each) => each.startsWith(`${name}=`));
+  return isAlive(process) ? entry?.slice(name.length + 1) : undefined;
+}
+
 /**
  * SIGKILL, then waits until it is gone, at most `milliseconds`.
  * @throws ProcessNotEnded, or the signal's reason.

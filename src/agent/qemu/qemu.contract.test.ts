@@ -19,6 +19,19 @@ test('a QEMU is found by its run volume, and told apart from another pod’s', a
   expect(await qemu.argv()).toEqual(child.spawnargs);
 });
 
+test.each([
+  ['its node has told it', { POD_IP: '10.0.0.7' }, '10.0.0.7'],
+  ['nobody has', {}, undefined],
+  ['it is none', { POD_IP: 'node-a' }, undefined],
+])('the address of its pod, when %s', async (_scenario, env, address) => {
+  await using node = new Node();
+  await using registry = await node.registry();
+  expect(await registry.get(podUID).podAddress()).toBeUndefined();
+  node.start({ env });
+  await listening(registry.get(podUID));
+  expect(await registry.get(podUID).podAddress()).toBe(address);
+});
+
 test('a QEMU that ended is gone, also for an agent that was restarted meanwhile', async () => {
   await using node = new Node();
   const child = node.start();

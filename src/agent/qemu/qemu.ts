@@ -1,12 +1,14 @@
+import { isIP } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { podAddressVariable } from '../../machine/pod.ts';
 import type { MigrationStatus } from '../../qmp/commands.ts';
 import { QmpConnection } from '../../qmp/connection.ts';
 import { QmpBusy, QmpConnectFailed } from '../../qmp/errors.ts';
 import type { QmpEvent } from '../../qmp/events.ts';
 import { type Features, probe } from '../../qmp/features.ts';
 import type { StateDirectory } from '../state-directory.ts';
-import { argumentsOf, endProcess, fileOwner, findQemu, isAlive, type ProcessIdentity } from './process.ts';
+import { argumentsOf, endProcess, fileOwner, findQemu, isAlive, type ProcessIdentity, variableOf } from './process.ts';
 import { type HeldSocket, RunVolume, RunVolumeError } from './run-volume.ts';
 import { seeOut } from './see-out.ts';
 
@@ -120,6 +122,13 @@ export class Qemu implements AsyncDisposable {
     const own = () => handler();
     this.#changeHandlers.add(own);
     return () => this.#changeHandlers.delete(own);
+  }
+
+  /** Where its pod is reached, as its node has told it when it started; undefined when it has not, or nothing runs. */
+  async podAddress(): Promise<string | undefined> {
+    const process = await this.#locate();
+    const address = process && variableOf(process, podAddressVariable);
+    return address !== undefined && isIP(address) !== 0 ? address : undefined;
   }
 
   /**
