@@ -5,7 +5,7 @@
  * whose names match, `--keep` leaves the cluster, `--out FOLDER` (e2e-results) is for what failed cases leave behind.
  */
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { cpus, loadavg, tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { build } from 'esbuild';
@@ -134,6 +134,12 @@ function table(report: VitestReport): string {
     .join('\n');
 }
 
+/** Below what was measured: a busy machine takes longer for everything. */
+function busy(): string {
+  const [, load = 0] = loadavg();
+  return `The load of the last 5 minutes was ${load.toFixed(1)} on ${cpus().length} CPUs.`;
+}
+
 const begun = performance.now();
 const folder = await mkdtemp(path.join(tmpdir(), 'vmferry-e2e-'));
 const resources = new AsyncDisposableStack();
@@ -142,7 +148,7 @@ let counts = { passed: 0, failed: 1 };
 try {
   const { counts: counted, report } = await e2e(folder, resources);
   counts = { ...counted };
-  if (report) console.log(`\n${table(report)}`);
+  if (report) console.log(`\n${table(report)}\n${busy()}`);
 } catch (error) {
   // What was going on when it was interrupted is no fault of it.
   const cause = signal.aborted ? signal.reason : error;
