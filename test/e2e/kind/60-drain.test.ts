@@ -13,7 +13,7 @@ import { KindSystem } from './system.ts';
 
 const count = 6;
 const guest = { totalMiB: 32, heartbeatMilliseconds: 20 };
-const memory = '48Mi';
+const size = { memory: '48Mi', resources: { requests: { cpu: '50m' } } };
 const names = namesOf('web');
 
 let system: KindSystem;
@@ -50,7 +50,7 @@ async function nodeOf(name: string): Promise<string | undefined> {
 test('what a drain is measured by: six pods whose guests a script moves, one after the other', async (context) => {
   await using bare = await BareGuests.start(system);
   const guests: BareGuest[] = [];
-  for (const name of namesOf('bare')) guests.push(await bare.launch(name, drained, guest, memory));
+  for (const name of namesOf('bare')) guests.push(await bare.launch(name, drained, guest, size));
   const begun = performance.now();
   for (const one of guests) {
     await one.prepare(other);
@@ -65,7 +65,7 @@ test('what a drain is measured by: six pods whose guests a script moves, one aft
 });
 
 test('an eviction is refused and starts a migration, and as a dry run starts nothing', async () => {
-  const spec = { memory, nodeSelector: { 'kubernetes.io/hostname': drained } };
+  const spec = { ...size, nodeSelector: { 'kubernetes.io/hostname': drained } };
   for (const name of names) {
     await system.startVirtualMachine(name, guest, spec);
     // It may leave.

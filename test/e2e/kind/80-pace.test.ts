@@ -24,7 +24,8 @@ beforeAll(async () => {
   system = await KindSystem.start('pace');
   const { memory, guest } = profiles.idle;
   // A line a millisecond would keep what records them busier than the migration.
-  await system.startVirtualMachine('web', { ...guest, heartbeatMilliseconds: 10 }, { memory });
+  const resources = { requests: { cpu: '500m' } };
+  await system.startVirtualMachine('web', { ...guest, heartbeatMilliseconds: 10 }, { memory, resources });
 });
 afterAll(() => system?.[Symbol.asyncDispose]());
 

@@ -14,6 +14,8 @@ import type { KindSystem } from './system.ts';
 
 const keysSecret = 'bare-keys';
 
+type Size = Pick<VirtualMachineSpec, 'memory' | 'resources'>;
+
 /** The program of `bare-mover.ts`, in a pod of the cluster, and the keys that all streams have in common. */
 export class BareGuests implements AsyncDisposable {
   readonly system: KindSystem;
@@ -36,11 +38,11 @@ export class BareGuests implements AsyncDisposable {
   }
 
   /** Resolves when the guest runs. */
-  async launch(name: string, node: string, guest: MetalGuestOptions, memory: string): Promise<BareGuest> {
+  async launch(name: string, node: string, guest: MetalGuestOptions, spec: Size): Promise<BareGuest> {
     const firmware = await this.system.applyFirmware(name, guest);
-    const spec = { memory, firmware, resources: { requests: { cpu: '50m' } } };
     const beating = this.system.untilBeating(name);
-    const bare = new BareGuest(this, name, spec);
+    beating.catch(() => undefined); // awaited below
+    const bare = new BareGuest(this, name, { ...spec, firmware });
     await bare.start(node);
     await beating;
     return bare;
