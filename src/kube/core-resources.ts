@@ -34,7 +34,7 @@ export interface Container {
   resources?: { requests?: Record<string, string>; limits?: Record<string, string> };
   volumeMounts?: { name: string; mountPath: string; subPath?: string; readOnly?: boolean }[];
   volumeDevices?: { name: string; devicePath: string }[];
-  lifecycle?: { preStop?: { sleep?: { seconds: number } } };
+  lifecycle?: { preStop?: { exec?: { command?: string[] } } };
   securityContext?: object;
   terminationMessagePolicy?: 'File' | 'FallbackToLogsOnError';
 }

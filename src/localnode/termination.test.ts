@@ -7,7 +7,9 @@ const deadline = Date.parse(deletionTimestamp);
 
 function schedule(deletionGracePeriodSeconds: number, preStopSeconds?: number) {
   const pod = examplePod(
-    preStopSeconds === undefined ? {} : { lifecycle: { preStop: { sleep: { seconds: preStopSeconds } } } },
+    preStopSeconds === undefined
+      ? {}
+      : { lifecycle: { preStop: { exec: { command: ['sleep', String(preStopSeconds)] } } } },
   );
   const metadata = { ...pod.metadata, deletionTimestamp, deletionGracePeriodSeconds };
   const { signalAt, killAt } = terminationSchedule({ ...pod, metadata });

@@ -17,10 +17,16 @@ const shortestGraceMilliseconds = 2000;
 export function terminationSchedule(pod: Pod): TerminationSchedule {
   const { deletionTimestamp = '', deletionGracePeriodSeconds = 0 } = pod.metadata;
   const deadline = Date.parse(deletionTimestamp);
-  const preStopSeconds = pod.spec.containers[0]?.lifecycle?.preStop?.sleep?.seconds ?? 0;
+  const preStopSeconds = sleepOf(pod.spec.containers[0]?.lifecycle?.preStop?.exec) ?? 0;
   const sleepSeconds = Math.min(preStopSeconds, deletionGracePeriodSeconds);
   // The API server cuts the timestamp to a whole second; who sleeps shall have all of it.
   const roundingMilliseconds = sleepSeconds > 0 ? 1000 : 0;
   const signalAt = deadline - (deletionGracePeriodSeconds - sleepSeconds) * 1000 + roundingMilliseconds;
   return { signalAt, killAt: Math.max(deadline, signalAt + shortestGraceMilliseconds) };
+}
+
+/** Seconds that a hook sleeps; undefined for one that does anything else. */
+export function sleepOf(exec: { command?: string[] } | undefined): number | undefined {
+  const [program, seconds, ...more] = exec?.command ?? [];
+  return program === 'sleep' && more.length === 0 && /^\d+$/.test(seconds ?? '') ? Number(seconds) : undefined;
 }

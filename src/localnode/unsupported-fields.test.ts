@@ -42,7 +42,7 @@ describe('what asks for more is named', () => {
     [
       'a hook that runs something',
       examplePod({ lifecycle: extra({ preStop: { exec: {} } }) }),
-      'spec.containers[0].lifecycle.preStop.exec',
+      'spec.containers[0].lifecycle.preStop.exec other than a sleep',
     ],
     [
       'a value from elsewhere',

@@ -2,6 +2,7 @@
 import { labels } from '../api/labels.ts';
 import type { Container, Pod, Volume } from '../kube/core-resources.ts';
 import { isWithin, podAddressField } from './launch-plan.ts';
+import { sleepOf } from './termination.ts';
 
 /** Carried out, of no meaning for a plain process, or somebody else's to carry out. */
 const podFields = [
@@ -46,7 +47,10 @@ function unsupportedInContainer(container: Container, at: string): string[] {
     ),
     ...volumeMounts.flatMap((mount, index) => unknown(`${at}.volumeMounts[${index}]`, mount, mountFields)),
     ...unknown(`${at}.lifecycle`, lifecycle, ['preStop']),
-    ...unknown(`${at}.lifecycle.preStop`, lifecycle.preStop ?? {}, ['sleep']),
+    ...unknown(`${at}.lifecycle.preStop`, lifecycle.preStop ?? {}, ['exec']),
+    ...(lifecycle.preStop?.exec === undefined || sleepOf(lifecycle.preStop.exec) !== undefined
+      ? []
+      : [`${at}.lifecycle.preStop.exec other than a sleep`]),
   ];
 }
 

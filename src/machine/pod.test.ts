@@ -125,9 +125,9 @@ describe('the time to power down', () => {
       ...start,
       vm: { ...vm, spec: { ...exampleSpec, terminationGracePeriodSeconds } },
     });
-    return [spec.terminationGracePeriodSeconds, spec.containers[0]?.lifecycle?.preStop.sleep.seconds];
+    return [spec.terminationGracePeriodSeconds, spec.containers[0]?.lifecycle?.preStop.exec.command];
   };
-  test('is slept away before SIGTERM', () => expect(podFor(60)).toEqual([65, 60]));
+  test('is slept away before SIGTERM', () => expect(podFor(60)).toEqual([65, ['sleep', '60']]));
   test('of zero needs no sleep', () => expect(podFor(0)).toEqual([5, undefined]));
 });
 

@@ -76,7 +76,7 @@ interface Container {
   env: ({ name: string; value: string } | { name: string; valueFrom: { fieldRef: { fieldPath: string } } })[];
   resources: { requests: Record<string, string>; limits: Record<string, string> };
   terminationMessagePolicy: 'FallbackToLogsOnError';
-  lifecycle?: { preStop: { sleep: { seconds: number } } };
+  lifecycle?: { preStop: { exec: { command: string[] } } };
   securityContext: object;
   volumeMounts: { name: string; mountPath: string; readOnly?: boolean }[];
 }
@@ -208,8 +208,9 @@ function container(
     resources: { requests: { cpu, memory, ...device }, limits: { memory, ...device } },
     // When a state cannot be loaded, QEMU 7.2 says why on stderr only.
     terminationMessagePolicy: 'FallbackToLogsOnError',
-    // SIGTERM ends QEMU at once; during the sleep the agent powers the guest down. Older API servers refuse a sleep of 0.
-    ...(seconds === 0 ? {} : { lifecycle: { preStop: { sleep: { seconds } } } }),
+    // SIGTERM ends QEMU at once; during the sleep the agent powers the guest down. It ends with QEMU, of whose container it is a
+    // part: a sleep of the kubelet's own (`preStop.sleep`) would be sat out, and the end of QEMU be reported only then.
+    ...(seconds === 0 ? {} : { lifecycle: { preStop: { exec: { command: ['sleep', String(seconds)] } } } }),
     securityContext: {
       allowPrivilegeEscalation: false,
       readOnlyRootFilesystem: true,
