@@ -62,6 +62,23 @@ test.each<[string, Pod, boolean, string | undefined, 'gone' | 'unproven' | 'awai
   expect([isGone(evidence), lacksEvidence(evidence)]).toEqual([expected === 'gone', expected === 'unproven']);
 });
 
+test('an end that the kernel or the node brought about is told as one', () => {
+  const evidenceOf = (status: PodStatus) => podEvidence(contextWith(node(true)), aPod(status), vm());
+  const killed = containers({ terminated: { exitCode: 137, reason: 'OOMKilled' } });
+  expect(evidenceOf({ ...killed, phase: 'Failed' })).toMatchObject({ container: { message: 'OOMKilled' } });
+  const over = containers({ terminated: { exitCode: 0, reason: 'Completed' } });
+  const evicted = evidenceOf({ ...over, phase: 'Failed', reason: 'Evicted', message: 'Too much.' });
+  expect(evicted).toMatchObject({ evicted: 'Evicted: Too much.', container: { message: '' } });
+  const target = (reason: string): PodStatus => ({
+    ...over,
+    phase: 'Succeeded',
+    conditions: [{ type: 'DisruptionTarget', status: 'True', reason, message: 'Too much.' }],
+  });
+  expect(evidenceOf(target('TerminationByKubelet'))).toMatchObject({ evicted: 'TerminationByKubelet: Too much.' });
+  expect(evidenceOf(target('EvictionByEvictionAPI'))).not.toHaveProperty('evicted');
+  expect(evidenceOf({ ...over, phase: 'Succeeded' })).not.toHaveProperty('evicted');
+});
+
 test('a pod whose object is gone is settled by the annotation alone', () => {
   const fenced = (node: Node | undefined, uid?: string) =>
     vanishedPodFenced(contextWith(node), { uid: 'pod-1', nodeName: 'node-a' }, vm(uid));

@@ -33,6 +33,8 @@ export interface PodEvidence {
    * that was restarted admits its pods anew, and what it writes of one that it rejects then has no container, although that runs.
    */
   readonly rejection?: string;
+  /** Why its node ended the pod and with it QEMU, as it does when it runs out of something or is shut down. */
+  readonly evicted?: string;
   /** What proves the end of its QEMU although its node has not reported it. */
   readonly fenced?: string;
 }
@@ -51,6 +53,7 @@ export function podEvidence(
   // The pod garbage collector writes this phase, too, also over a container that runs.
   const rejection =
     pod.status?.phase === 'Failed' && neverReported ? sentence(pod.status) || 'no reason given' : undefined;
+  const evicted = container.state === 'terminated' ? evictedByItsNode(pod) : undefined;
   const reportedAlive = container.state === 'running' || (neverReported && rejection === undefined);
   // A pod that is not bound has no QEMU, and may still be bound to a node that starts one.
   const fenced =
@@ -62,6 +65,7 @@ export function podEvidence(
     container,
     ...(nodeName === undefined ? {} : { nodeName }),
     ...(rejection === undefined ? {} : { rejection }),
+    ...(evicted === undefined ? {} : { evicted }),
     ...(fenced === undefined ? {} : { fenced }),
   };
 }
@@ -101,15 +105,26 @@ export function fencedUID(vm: VirtualMachine | undefined): string | undefined {
   return vm?.metadata.annotations?.[annotations.fenced]?.trim().slice(0, 64) || undefined;
 }
 
+/** The condition outlives a container that has ended in good order; the pod's own phase and reason do not. */
+function evictedByItsNode({ status = {} }: Pod): string | undefined {
+  const condition = status.conditions?.find(({ type }) => type === 'DisruptionTarget');
+  if (condition?.status === 'True' && condition.reason === 'TerminationByKubelet') return sentence(condition);
+  return status.phase === 'Failed' && status.reason ? sentence(status) : undefined;
+}
+
+/** Reasons that say no more than the exit code; others do, such as OOMKilled. */
+const ordinaryEnds: ReadonlySet<string> = new Set(['Completed', 'Error']);
+
 function containerFacts(pod: Pod): ContainerFacts {
   const [status] = pod.status?.containerStatuses ?? [];
   if (status === undefined) return { state: 'unreported' };
   const { running, terminated, waiting } = status.state ?? {};
   if (terminated?.reason === 'ContainerStatusUnknown') return { state: 'lost' };
   if (terminated !== undefined) {
-    const { exitCode, message = '', startedAt, finishedAt } = terminated;
+    const { exitCode, reason = '', message = '', startedAt, finishedAt } = terminated;
     const ranMilliseconds = Date.parse(finishedAt ?? '') - Date.parse(startedAt ?? '') || 0;
-    return { state: 'terminated', exitCode, message: message.trim(), ranMilliseconds };
+    const told = { message: message.trim(), ...(ordinaryEnds.has(reason) ? {} : { reason }) };
+    return { state: 'terminated', exitCode, message: sentence(told), ranMilliseconds };
   }
   return running === undefined ? { state: 'waiting', message: sentence(waiting) } : { state: 'running' };
 }

@@ -8,7 +8,16 @@ import { lockedBy } from '../lock.ts';
 import { isGone, lacksEvidence } from '../pod-evidence.ts';
 import type { VirtualMachineEffect } from './effects.ts';
 import { referenceTo } from './effects.ts';
-import { backoffLeft, describeEnd, describeFence, type EndReason, endReason, restartsAfter, sequel } from './ending.ts';
+import {
+  backoffLeft,
+  describeEnd,
+  describeFence,
+  type EndReason,
+  endReason,
+  isFault,
+  restartsAfter,
+  sequel,
+} from './ending.ts';
 import type { PodFacts, Status, VirtualMachineFacts } from './facts.ts';
 import { answerFence } from './fence-annotation.ts';
 import { standingOf } from './guest-standing.ts';
@@ -245,7 +254,7 @@ function over(scene: Scene, end: End): Decision {
   const { restarts: before, ...status } = free.status;
   const restarts = restartsAfter(end.reason, scene.pod, before);
   const after = down({ ...free, status: { ...status, lastEnd, ...(restarts === undefined ? {} : { restarts }) } });
-  const type = end.reason === 'QemuFailed' || end.reason === 'NodeFenced' ? 'Warning' : 'Normal';
+  const type = isFault(end.reason) ? 'Warning' : 'Normal';
   return { ...after, effects: [{ kind: 'tell', type, reason: end.reason, note: message }, ...after.effects] };
 }
 

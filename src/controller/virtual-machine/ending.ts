@@ -2,7 +2,13 @@
 import type { VirtualMachine } from '../../api/objects.ts';
 import type { PodFacts, Status } from './facts.ts';
 
-export type EndReason = 'StoppedOnRequest' | 'PodDeleted' | 'GuestPoweredOff' | 'QemuFailed' | 'NodeFenced';
+export type EndReason =
+  | 'StoppedOnRequest'
+  | 'PodDeleted'
+  | 'PodEvicted'
+  | 'GuestPoweredOff'
+  | 'QemuFailed'
+  | 'NodeFenced';
 export type Sequel = 'Start' | 'Restart' | 'StayStopped' | 'StayFailed';
 type RestartPolicy = NonNullable<VirtualMachine['spec']['restartPolicy']>;
 
@@ -10,10 +16,16 @@ type RestartPolicy = NonNullable<VirtualMachine['spec']['restartPolicy']>;
 const sequels: Record<EndReason, Record<RestartPolicy, Sequel>> = {
   StoppedOnRequest: { Always: 'Start', OnFailure: 'Start', Never: 'Start' },
   PodDeleted: { Always: 'Restart', OnFailure: 'Restart', Never: 'StayStopped' },
+  PodEvicted: { Always: 'Restart', OnFailure: 'Restart', Never: 'StayStopped' },
   GuestPoweredOff: { Always: 'Restart', OnFailure: 'StayStopped', Never: 'StayStopped' },
   QemuFailed: { Always: 'Restart', OnFailure: 'Restart', Never: 'StayFailed' },
   NodeFenced: { Always: 'Restart', OnFailure: 'Restart', Never: 'StayFailed' },
 };
+
+/** Whether an operator should hear of it: nobody has asked for it. */
+export function isFault(reason: EndReason): boolean {
+  return reason === 'QemuFailed' || reason === 'NodeFenced' || reason === 'PodEvicted';
+}
 
 /** A run of this length was no quick failure: the back-off begins anew. */
 const stableRunMilliseconds = 10 * 60_000;
@@ -30,6 +42,7 @@ export function endReason(pod: PodFacts, vm: VirtualMachine, stopWanted: boolean
   if (pod.container.state !== 'terminated') return 'NodeFenced';
   // The agent powers the guest of a pod in deletion down, too: that is the pod's end, not the owner's wish.
   if (pod.deleting) return 'PodDeleted';
+  if (pod.evicted !== undefined) return 'PodEvicted';
   if (guest?.podUID === pod.uid && guest.powerDownRequestedAt !== undefined) return 'StoppedOnRequest';
   return pod.container.exitCode === 0 ? 'GuestPoweredOff' : 'QemuFailed';
 }
@@ -70,6 +83,7 @@ export function describeEnd(reason: EndReason, pod: PodFacts): string {
   return {
     StoppedOnRequest: `The VM was stopped${on}.`,
     PodDeleted: `QEMU${on} ended because its pod ${pod.name} was deleted.`,
+    PodEvicted: `QEMU${on} ended because its node gave pod ${pod.name} up: ${pod.evicted}`,
     GuestPoweredOff: `The guest powered itself off${on}.`,
     QemuFailed: `QEMU${on} ended with exit code ${exitCode}${said}`,
     NodeFenced: describeFence(pod.name, pod.fenced),
