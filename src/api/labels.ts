@@ -43,5 +43,8 @@ export const webhookConfiguration = 'vmferry-eviction';
 export const evictionWebhook = 'eviction.vmferry.io';
 export const webhookService = 'vmferry-webhook';
 
+/** `status.guest.runState` when QEMU has ended: the one word there that is not QEMU's own. */
+export const qemuEnded = 'ended';
+
 /** The pod condition that says that the guest runs in this pod: a readiness gate of every VM pod. */
 export const guestRunningCondition = 'vmferry.io/guest-running';

@@ -311,7 +311,7 @@ export interface VirtualMachineStatus {
   guest?: {
     podUID: string;
     /**
-     * QEMU's own word, such as running, paused, io-error, guest-panicked or postmigrate.
+     * QEMU's own word, such as running, paused, io-error, guest-panicked or postmigrate; ended when its process is no more.
      */
     runState: string;
     running?: boolean;

@@ -79,6 +79,23 @@ test('an end that the kernel or the node brought about is told as one', () => {
   expect(evidenceOf({ ...over, phase: 'Succeeded' })).not.toHaveProperty('evicted');
 });
 
+test('of a container that its kubelet has forgotten its agent’s word is believed', () => {
+  const lost = containers({ terminated: { exitCode: 137, reason: 'ContainerStatusUnknown' } });
+  const evicted = { phase: 'Failed', reason: 'Evicted', message: 'Too much.' } as const;
+  const told = (podUID: string, runState: string) =>
+    aVirtualMachine({ status: { guest: { podUID, runState, sequence: 3 } } });
+  const evidenceOf = (status: PodStatus, vm: VirtualMachine) =>
+    podEvidence(contextWith(node(true)), aPod({ ...status, ...evicted }), vm);
+  for (const status of [lost, {}]) {
+    const evidence = evidenceOf(status, told('pod-1', 'ended'));
+    expect([isGone(evidence), lacksEvidence(evidence)]).toEqual([true, false]);
+    expect(evidence).toMatchObject({ fenced: 'the agent on node-a has seen it end', evicted: 'Evicted: Too much.' });
+    for (const vm of [told('pod-1', 'running'), told('pod-0', 'ended')])
+      expect(isGone(evidenceOf(status, vm))).toBe(false);
+  }
+  expect(isGone(evidenceOf(runs, told('pod-1', 'ended'))), 'its node is to report its end').toBe(false);
+});
+
 test('a pod whose object is gone is settled by the annotation alone', () => {
   const fenced = (node: Node | undefined, uid?: string) =>
     vanishedPodFenced(contextWith(node), { uid: 'pod-1', nodeName: 'node-a' }, vm(uid));

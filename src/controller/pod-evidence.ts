@@ -1,5 +1,5 @@
 /** What a VM pod says of its QEMU, read the same way by whoever decides on it. */
-import { annotations, finalizers } from '../api/labels.ts';
+import { annotations, finalizers, qemuEnded } from '../api/labels.ts';
 import type { VirtualMachine } from '../api/objects.ts';
 import type { Pod } from '../kube/core-resources.ts';
 import type { ControllerContext } from './context.ts';
@@ -53,11 +53,16 @@ export function podEvidence(
   // The pod garbage collector writes this phase, too, also over a container that runs.
   const rejection =
     pod.status?.phase === 'Failed' && neverReported ? sentence(pod.status) || 'no reason given' : undefined;
-  const evicted = container.state === 'terminated' ? evictedByItsNode(pod) : undefined;
   const reportedAlive = container.state === 'running' || (neverReported && rejection === undefined);
   // A pod that is not bound has no QEMU, and may still be bound to a node that starts one.
+  const isForgotten = container.state === 'lost' || rejection !== undefined;
+  const seenByAgent = isForgotten ? agentsWord(podUID, nodeName, vm) : undefined;
   const fenced =
-    nodeName === undefined ? undefined : fencedBy({ podUID, nodeName, reportedAlive, node, fencedUID: fencedUID(vm) });
+    nodeName === undefined
+      ? undefined
+      : (fencedBy({ podUID, nodeName, reportedAlive, node, fencedUID: fencedUID(vm) }) ?? seenByAgent);
+  const isSeen = container.state === 'terminated' || seenByAgent !== undefined;
+  const evicted = isSeen ? evictedByItsNode(pod) : undefined;
   return {
     nodeReady: isReady(node),
     deleting: deletionTimestamp !== undefined,
@@ -68,6 +73,16 @@ export function podEvidence(
     ...(evicted === undefined ? {} : { evicted }),
     ...(fenced === undefined ? {} : { fenced }),
   };
+}
+
+/**
+ * A kubelet that evicts a pod may forget the container's end. The agent of the node, which knew the process, has then seen it go: it
+ * says so of the pod that owns the VM only, in the same boot only, and no agent of another node can say it.
+ */
+function agentsWord(podUID: string, nodeName: string | undefined, vm: VirtualMachine | undefined): string | undefined {
+  const { guest } = vm?.status ?? {};
+  const isSaid = guest?.podUID === podUID && guest.runState === qemuEnded;
+  return isSaid ? `the agent on ${nodeName} has seen it end` : undefined;
 }
 
 /** The same of a pod that a status names and of which there is no object any more: what proves the end of its QEMU. */

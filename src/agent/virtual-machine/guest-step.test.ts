@@ -114,12 +114,12 @@ describe('a guest that is to end', () => {
     expect(acts({ wish, powerDown: { requestedAt, quitAt: now - waits.quit }, qemu })).toEqual(['kill']);
   });
   test('has ended: nothing is left to do', () =>
-    expect(step({ wish, powerDown: { requestedAt }, qemu: { presence: 'gone' } })).toEqual({ effects: [] }));
+    expect(acts({ wish, powerDown: { requestedAt }, qemu: { presence: 'gone' } })).toEqual([]));
 });
 
 test('a QEMU that has not started is looked for soon, one that is gone never again', () => {
   expect(step({ qemu: { presence: 'notYet' } })).toEqual({ effects: [], lookAgainAfter: waits.start });
-  expect(step({ qemu: { presence: 'gone' } })).toEqual({ effects: [] });
+  expect(step({ qemu: { presence: 'gone' } }).lookAgainAfter).toBeUndefined();
 });
 
 describe('the report', () => {
@@ -144,6 +144,14 @@ describe('the report', () => {
       powerDownRequestedAt: '2026-01-02T03:04:05.678Z',
     }));
   test('waits for what is being done', () => expect(step({ qemu: present('prelaunch') }).report).toBeUndefined());
+  test('tells once that QEMU has ended, and nothing of one that has not started', () => {
+    const gone = { presence: 'gone' } as const;
+    const { report } = step({ published, qemu: gone });
+    expect(report).toEqual({ ...published, runState: 'ended', running: false, sequence: 8 });
+    if (report === undefined) throw new Error('there is no report');
+    expect(step({ published: report, qemu: gone })).toEqual({ effects: [] });
+    expect(step({ published, qemu: { presence: 'notYet' } }).report).toBeUndefined();
+  });
   test('of a QEMU that does not answer is not made', () =>
     expect(step({ published, qemu: { presence: 'unknown' } }).report).toBeUndefined());
 });

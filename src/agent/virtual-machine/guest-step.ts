@@ -2,6 +2,7 @@
  * What to do next with the guest of a VM that no migration works on. Pure: facts in, effects and a report out; called again after
  * the effects, and at every change.
  */
+import { qemuEnded } from '../../api/labels.ts';
 import type { VirtualMachineStatus } from '../../api/virtual-machine.gen.ts';
 
 export type GuestReport = NonNullable<VirtualMachineStatus['guest']>;
@@ -137,16 +138,22 @@ function waitFor(presence: 'notYet' | 'unknown' | 'gone'): { lookAgainAfter?: nu
 }
 
 function newReport({ podUID, qemu, powerDown, published }: GuestFacts): GuestReport | undefined {
-  if (qemu.presence !== 'present') return undefined;
+  const state = stateToTell(qemu);
+  if (state === undefined) return undefined;
   const said = {
     podUID,
-    runState: qemu.runState,
-    running: qemu.running,
-    blockers: [...qemu.blockers],
+    ...state,
     ...(powerDown === undefined ? {} : { powerDownRequestedAt: new Date(powerDown.requestedAt).toISOString() }),
   };
   const { sequence = 0, ...saidBefore } = published ?? {};
   return saysTheSame(said, saidBefore) ? undefined : { ...said, sequence: sequence + 1 };
+}
+
+function stateToTell(qemu: QemuFacts): Pick<GuestReport, 'runState' | 'running' | 'blockers'> | undefined {
+  if (qemu.presence === 'gone') return { runState: qemuEnded, running: false, blockers: [] };
+  if (qemu.presence !== 'present') return undefined;
+  const { runState, running, blockers } = qemu;
+  return { runState, running, blockers: [...blockers] };
 }
 
 function saysTheSame(said: object, before: object): boolean {

@@ -225,6 +225,7 @@ describe('QEMU ended by itself', () => {
   const crashed = aPod({ container: ended(1, { message: 'qemu: no such file' }) });
   const deleted = aPod({ container: ended(0), deleting: true });
   const evicted = aPod({ container: ended(0), evicted: 'Evicted: The node was low on memory.' });
+  const forgotten: PodFacts = { ...evicted, container: { state: 'lost' }, fenced: 'the agent has seen it end' };
   test.each<[string, 'Always' | 'OnFailure' | 'Never', PodFacts, string, string]>([
     ['the guest powered itself off', 'Always', poweredOff, 'GuestPoweredOff', 'Pending'],
     ['the guest powered itself off', 'OnFailure', poweredOff, 'GuestPoweredOff', 'Stopped'],
@@ -237,6 +238,7 @@ describe('QEMU ended by itself', () => {
     ['its pod was deleted', 'Never', deleted, 'PodDeleted', 'Stopped'],
     ['its node gave the pod up', 'OnFailure', evicted, 'PodEvicted', 'Pending'],
     ['its node gave the pod up', 'Never', evicted, 'PodEvicted', 'Stopped'],
+    ['its node gave the pod up and forgot it', 'OnFailure', forgotten, 'PodEvicted', 'Pending'],
   ])('%s, restart policy %s', (_, restartPolicy, pod, reason, phase) => {
     const given: Given = { ...running, spec: { restartPolicy }, pods: [pod] };
     const result = step(given);

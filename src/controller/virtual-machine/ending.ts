@@ -39,7 +39,7 @@ export function endReason(pod: PodFacts, vm: VirtualMachine, stopWanted: boolean
   const guest = vm.status?.guest;
   if (stopWanted) return 'StoppedOnRequest';
   // Kubernetes deletes the pods of a node that is out of service: that is not what ended their guests.
-  if (pod.container.state !== 'terminated') return 'NodeFenced';
+  if (pod.container.state !== 'terminated') return pod.evicted === undefined ? 'NodeFenced' : 'PodEvicted';
   // The agent powers the guest of a pod in deletion down, too: that is the pod's end, not the owner's wish.
   if (pod.deleting) return 'PodDeleted';
   if (pod.evicted !== undefined) return 'PodEvicted';
@@ -76,14 +76,14 @@ export function backoffLeft(status: Status, now: number): number {
 }
 
 export function describeEnd(reason: EndReason, pod: PodFacts): string {
-  if (pod.container.state !== 'terminated') return describeFence(pod.name, pod.fenced);
   const on = pod.nodeName === undefined ? '' : ` on ${pod.nodeName}`;
+  if (reason === 'PodEvicted') return `QEMU${on} ended because its node gave pod ${pod.name} up: ${pod.evicted}`;
+  if (pod.container.state !== 'terminated') return describeFence(pod.name, pod.fenced);
   const { exitCode, message } = pod.container;
   const said = message === '' ? '' : `: ${message}`;
   return {
     StoppedOnRequest: `The VM was stopped${on}.`,
     PodDeleted: `QEMU${on} ended because its pod ${pod.name} was deleted.`,
-    PodEvicted: `QEMU${on} ended because its node gave pod ${pod.name} up: ${pod.evicted}`,
     GuestPoweredOff: `The guest powered itself off${on}.`,
     QemuFailed: `QEMU${on} ended with exit code ${exitCode}${said}`,
     NodeFenced: describeFence(pod.name, pod.fenced),

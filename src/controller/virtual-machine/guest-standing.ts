@@ -1,4 +1,5 @@
 /** What a pod that may run its guest looks like to people. */
+import { qemuEnded } from '../../api/labels.ts';
 import type { VirtualMachine } from '../../api/objects.ts';
 import { lacksEvidence } from '../pod-evidence.ts';
 import type { PodFacts } from './facts.ts';
@@ -44,6 +45,11 @@ const runStates: Record<string, (powerState: PowerState) => Standing> = {
     phase: 'Stopping',
     reason: 'GuestShutdown',
     message: 'The guest has shut down; QEMU is about to end.',
+  }),
+  [qemuEnded]: () => ({
+    phase: 'Stopping',
+    reason: 'QemuEnded',
+    message: 'QEMU has ended, and its node has yet to report it.',
   }),
 };
 
