@@ -76,13 +76,13 @@ test('what it says in answer to a ping ends the call that is under way, which ha
     },
   });
   isHeld = true;
-  const info = vi.spyOn(logger, 'info');
+  using info = vi.spyOn(logger, 'info');
   const asked = work.targetWaits();
   const handedOver = work.handOver(true);
   await told.promise;
   answer.resolve({ qemu: 'other', verdict: 'TookOver' });
   await Promise.all([asked, handedOver]);
   expect(work.heard).toBe('TookOver');
-  expect(info).not.toHaveBeenCalled();
+  expect(info).not.toHaveBeenCalledWith(expect.anything(), 'The target was not told directly');
   await isLeft();
 });
