@@ -8,7 +8,7 @@ const deadlineMilliseconds = 60_000;
 const limits = { 'downtime-limit': 300, 'max-bandwidth': 0 };
 
 /** A QEMU, and the name of the keys that it has for the stream. */
-export interface End {
+interface End {
   readonly monitor: QmpConnection;
   readonly credentials: string;
 }
