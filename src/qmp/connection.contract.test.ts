@@ -120,7 +120,8 @@ describe('a migration', () => {
     await from.execute('migrate-continue', { state: 'pre-switchover' });
     expect((await handedOver).at(-1)).toBe('completed');
     expect((await arrived).filter((name) => name !== 'setup')).toEqual(['active', 'completed']);
-    expect((await from.execute('query-status')).status).toBe('postmigrate');
+    // QEMU says `completed` a moment before.
+    await expect.poll(async () => (await from.execute('query-status')).status).toBe('postmigrate');
 
     const resumed = Promise.withResolvers<QmpEvent>();
     to.onEvent((event) => event.name === 'RESUME' && resumed.resolve(event));

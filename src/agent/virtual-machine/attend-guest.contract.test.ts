@@ -81,7 +81,9 @@ test('the power button is pressed; a guest that does not hear it is ended when i
   await attend(agent, node, 'End', 0);
   await ended(child);
   expect([child.exitCode, events]).toEqual([0, ['POWERDOWN', 'SHUTDOWN']]);
-  await expect.poll(() => attend(agent, node, 'End', 0)).toEqual({ answers: false });
+  await expect
+    .poll(() => attend(agent, node, 'End', 0))
+    .toMatchObject({ answers: false, report: { runState: 'ended' } });
 });
 
 test('a paused guest is continued so that it can power itself down', async () => {
