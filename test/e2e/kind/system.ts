@@ -42,9 +42,9 @@ export class KindSystem extends User implements AsyncDisposable {
     return new KindSystem(site, namespace, await Consoles.start(site));
   }
 
-  /** What the README says. */
-  async install(): Promise<void> {
-    await install(this.site);
+  /** What the README says; of another overlay, if one is named. */
+  async install(kustomization = this.site.kustomization): Promise<void> {
+    await install({ kustomization });
   }
 
   /** Removes its VMs, unless nobody knows them any more, and its namespace. */
@@ -181,6 +181,16 @@ export class KindSystem extends User implements AsyncDisposable {
     await rolledOut();
   }
 
+  /** Gives an image that is on the workers another name there, until the disposal. */
+  async tagOnWorkers(image: string, another: string): Promise<AsyncDisposable> {
+    const workers = await this.workers();
+    const onWorkers = async (...args: string[]) => {
+      for (const worker of workers) await this.#engine('exec', worker, 'ctr', '--namespace=k8s.io', 'images', ...args);
+    };
+    await onWorkers('tag', image, another);
+    return { [Symbol.asyncDispose]: () => onWorkers('rm', another) };
+  }
+
   async #engine(...args: string[]): Promise<void> {
     if (this.site.nodes === undefined) throw new Error('this cluster’s nodes are not the tests’ to kill');
     await promisify(execFile)(this.site.nodes.engine, args);
@@ -190,7 +200,7 @@ export class KindSystem extends User implements AsyncDisposable {
 const workloads = ['deployment/vmferry-controller', 'daemonset/vmferry-agent'];
 
 /** What the README says: one command; and the way to know that it is done. */
-async function install({ kustomization }: Site): Promise<void> {
+async function install({ kustomization }: Pick<Site, 'kustomization'>): Promise<void> {
   await kubectl(['apply', '-k', kustomization]);
   await rolledOut();
 }
