@@ -26,8 +26,7 @@ test('a pod that is deleted by hand gives its guest the time to power down, and 
   const [pod] = await system.podsOf('web');
   const name = pod?.metadata.name ?? '';
   const poweredOff = system.console('web').waitFor(/^Q/m, AbortSignal.timeout(20_000));
-  // The kubelet may sleep on for all of the grace period, 35 s.
-  await Promise.all([poweredOff, system.kubectl('delete', 'pod', name, '--timeout=90s')]);
+  await Promise.all([poweredOff, system.kubectl('delete', 'pod', name, '--timeout=30s')]);
   const { status } = await system.reached('web', 'Running', 2);
   expect(status?.placement?.podName).not.toBe(name);
   expect(status?.lastEnd).toMatchObject({ podName: name, exitCode: 0 });

@@ -96,9 +96,10 @@ function readLine(text: string): ConsoleLine | undefined {
   }
 }
 
-/** One on each node. */
-export async function recorderPods(): Promise<string[]> {
-  const list = await kubectl(['-n', testNamespace, 'get', 'pods', '-l', `app=${name}`, '-o', 'json']);
+/** One on each node, or on the one that is named. */
+export async function recorderPods(nodeName?: string): Promise<string[]> {
+  const where = nodeName === undefined ? [] : ['--field-selector', `spec.nodeName=${nodeName}`];
+  const list = await kubectl(['-n', testNamespace, 'get', 'pods', '-l', `app=${name}`, ...where, '-o', 'json']);
   return (JSON.parse(list) as { items: Pod[] }).items.map(({ metadata }) => metadata.name ?? '');
 }
 

@@ -1,6 +1,7 @@
 /** A volume that every node can read at once, as a shared file system would give it: the same files laid down on each of them. */
 import { readFile } from 'node:fs/promises';
-import { guestFolder, recorderPods, testNamespace } from './consoles.ts';
+import { guestFolder } from './consoles.ts';
+import { onEveryNode } from './on-node.ts';
 import { applyObjects, kubectl } from './site.ts';
 import type { KindSystem } from './system.ts';
 
@@ -36,11 +37,4 @@ export async function volumeOfGuests(system: KindSystem): Promise<AsyncDisposabl
       await onEveryNode(`for (const name of fs.readdirSync('/guests')) fs.rmSync('/guests/' + name)`);
     },
   };
-}
-
-async function onEveryNode(program: string, input?: Buffer): Promise<void> {
-  for (const pod of await recorderPods()) {
-    const command = ['node', '-e', `const fs = require('node:fs'); ${program}`];
-    await kubectl(['-n', testNamespace, 'exec', '-i', pod, '--', ...command], input);
-  }
 }
