@@ -45,7 +45,7 @@ test('whose VMs are gone and who says so removes everything', async () => {
   await kubectl(['annotate', 'crd', ...crds, 'vmferry.io/uninstall=true']);
   expect(await uninstall()).toBe('');
   const kinds =
-    'crd,clusterrole,clusterrolebinding,validatingadmissionpolicy,validatingadmissionpolicybinding,namespace';
+    'crd,clusterrole,clusterrolebinding,validatingadmissionpolicy,validatingadmissionpolicybinding,validatingwebhookconfiguration,namespace';
   const left = await kubectl(['get', kinds, '-o', 'name']);
   expect(left.split('\n').filter((name) => name.includes('vmferry'))).toEqual(['namespace/vmferry-e2e']);
 });
