@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { isTerminal } from '../../../src/api/phases.ts';
 import { freezeAgent, thawAgent } from './on-node.ts';
 import { assertNeverTwo, assertOneLife } from './one-life.ts';
+import { operatorOf } from './operator.ts';
 import { kubectl, readSite } from './site.ts';
 import { KindSystem } from './system.ts';
 
@@ -54,6 +55,7 @@ describe.skipIf(!killable)('a worker is killed', () => {
     await system.goesOn('kept');
     await system.bringBack(to);
     killed = undefined;
+    await using _operator = operatorOf(system, 'kept');
     await assertOneLife(system, 'kept');
   });
 
@@ -68,6 +70,7 @@ describe.skipIf(!killable)('a worker is killed', () => {
     expect((await system.virtualMachine('lost')).status?.placement).toMatchObject({ nodeName: from, generation: 1 });
     await system.bringBack(from);
     killed = undefined;
+    await using _operator = operatorOf(system, 'lost');
     const { status } = await system.finished('lost-1');
     expect(status, status?.message).toMatchObject({ phase: 'Failed', reason: 'SourceLost' });
     await system.reached('lost', 'Running', 2);
@@ -166,6 +169,7 @@ describe.skipIf(!killable)('a worker is killed', () => {
     if (frozen !== nodes[side]) await letGo();
     await system.bringBack(nodes[side]);
     killed = undefined;
+    await using _operator = operatorOf(system, name);
     const { status } = await system.finished(`${name}-1`);
     expect(isTerminal(status?.phase), status?.message).toBe(true);
     const { status: vm } = await system.reached(name, 'Running');
