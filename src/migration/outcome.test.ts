@@ -125,6 +125,13 @@ describe('a source that ended', () => {
     expect(step({ status: said('Gone', 'Refused'), source }).status).toMatchObject({ phase: 'Failed', reason });
   });
 
+  test('its agent tells first, and its node how: that counts', () => {
+    const before = step({ status: said('Gone', 'Refused') }).status as Status;
+    expect(before).toMatchObject({ phase: 'RollingBack', reason: 'SourceLost', abort: { reason: 'SourceLost' } });
+    const after = step({ status: before, source: { terminated: { exitCode: 0 } } }).status as Status;
+    expect(after).toMatchObject({ phase: 'Failed', reason: 'GuestPoweredOff', abort: { reason: 'GuestPoweredOff' } });
+  });
+
   test('it ends when the node has told, too', () => {
     expect(step({ status: said('Gone', 'Refused') }).status).toMatchObject({ phase: 'RollingBack' });
   });

@@ -56,8 +56,9 @@ export function sourceEnded(
   const { virtualMachine: vm, sourcePod, migration, now } = facts;
   const wasSettled = isSettledAsDown(report);
   report.abort(why, { sourceGone: true });
+  if (why.reason === 'GuestPoweredOff') report.abortedAfterAll(why);
   report.staysAtSource();
-  // Why it was first said to have ended stays why.
+  // Why it was first said to have ended stays why, unless more is known by now.
   const cause = report.current.abort as Cause;
   const message = `${cause.message} vm/${migration.spec.virtualMachineName} is down; its restartPolicy (${vm?.spec.restartPolicy}) says whether it is started again.`;
   if (!wasSettled && targetMaySpeak(facts, report)) {

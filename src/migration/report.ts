@@ -107,6 +107,13 @@ export class Report {
     };
   }
 
+  /** The source ended well: its agent has told of the end before its node could tell of the exit code. */
+  abortedAfterAll(cause: Explanation): void {
+    const { abort } = this.#status;
+    if (abort?.sourceGone && abort.reason === 'SourceLost')
+      this.#status.abort = { ...abort, reason: cause.reason, message: cause.message.slice(0, maxMessage) };
+  }
+
   owner(owner: { podUID: string; generation: number }): void {
     this.#status.owner = owner;
   }
