@@ -1,6 +1,6 @@
 import { hostname } from 'node:os';
-import { parseArgs } from 'node:util';
 import { systemNamespace } from '../api/labels.ts';
+import { portNumber, readFlags } from '../observability/flags.ts';
 
 export interface Flags {
   readonly nodeName: string;
@@ -44,38 +44,24 @@ export function parseFlags(args: readonly string[]): Flags | undefined {
     stateDirectory: values['state-directory'],
     namespace: values.namespace,
     handoverAddress: values['handover-address'],
-    handoverPort: port('handover-port', values['handover-port']),
-    healthPort: port('health-port', values['health-port']),
+    handoverPort: portNumber('handover-port', values['handover-port']),
+    healthPort: portNumber('health-port', values['health-port']),
   };
 }
 
-function port(flag: string, value: string): number {
-  const number = Number(value);
-  if (!/^\d+$/.test(value) || number > 65_535)
-    throw new Error(`--${flag} must be a port number from 0 to 65535, not "${value}".`);
-  return number;
-}
-
 function parse(args: readonly string[]) {
-  try {
-    const { values } = parseArgs({
-      args: [...args],
-      options: {
-        'node-name': { type: 'string', default: hostname() },
-        kubeconfig: { type: 'string' },
-        'pods-directory': { type: 'string', default: '/var/lib/kubelet/pods' },
-        'state-directory': { type: 'string', default: '/run/vmferry' },
-        namespace: { type: 'string', default: systemNamespace },
-        'handover-address': { type: 'string' },
-        'handover-port': { type: 'string', default: '9443' },
-        'health-port': { type: 'string', default: '0' },
-        help: { type: 'boolean', short: 'h', default: false },
-      },
-    });
-    return values;
-  } catch (error) {
-    // Node's own second sentence is advice that does not apply here.
-    const [sentence = 'The flags cannot be read'] = (error as Error).message.split(/\.(?:\s|$)/);
-    throw new Error(`${sentence}.`, { cause: error });
-  }
+  return readFlags({
+    args: [...args],
+    options: {
+      'node-name': { type: 'string', default: hostname() },
+      kubeconfig: { type: 'string' },
+      'pods-directory': { type: 'string', default: '/var/lib/kubelet/pods' },
+      'state-directory': { type: 'string', default: '/run/vmferry' },
+      namespace: { type: 'string', default: systemNamespace },
+      'handover-address': { type: 'string' },
+      'handover-port': { type: 'string', default: '9443' },
+      'health-port': { type: 'string', default: '0' },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  });
 }

@@ -1,6 +1,6 @@
-import { parseArgs } from 'node:util';
 import { systemNamespace, webhookService } from '../api/labels.ts';
 import { defaultMigrationLimits, type MigrationLimits } from '../migration/capacity.ts';
+import { portNumber, readFlags } from '../observability/flags.ts';
 
 export interface Flags {
   readonly kubeconfig: string | undefined;
@@ -56,8 +56,8 @@ export function parseFlags(args: readonly string[]): Flags | undefined {
     kvmResource,
     namespace,
     leaderElect: values['leader-elect'],
-    healthPort: portNumber('--health-port', values['health-port']),
-    webhookPort: portNumber('--webhook-port', values['webhook-port']),
+    healthPort: portNumber('health-port', values['health-port']),
+    webhookPort: portNumber('webhook-port', values['webhook-port']),
     webhookAddress: values['webhook-address'] ?? `${webhookService}.${namespace}.svc`,
     migrationLimits: {
       perCluster: limit('max-migrations', values),
@@ -65,13 +65,6 @@ export function parseFlags(args: readonly string[]): Flags | undefined {
       inboundPerNode: limit('max-inbound-migrations', values),
     },
   };
-}
-
-function portNumber(flag: string, text: string): number {
-  const port = Number(text);
-  if (!/^\d+$/.test(text) || port > 65_535)
-    throw new Error(`${flag} must be a port number from 0 to 65535, not "${text}".`);
-  return port;
 }
 
 function limit<Name extends string>(flag: Name, values: Readonly<Record<Name, string>>): number {
@@ -82,30 +75,23 @@ function limit<Name extends string>(flag: Name, values: Readonly<Record<Name, st
 }
 
 function parse(args: readonly string[]) {
-  try {
-    const { values } = parseArgs({
-      args: [...args],
-      allowNegative: true,
-      options: {
-        kubeconfig: { type: 'string' },
-        'qemu-image': { type: 'string' },
-        'kvm-resource': { type: 'string' },
-        accelerator: { type: 'string', default: 'kvm' },
-        namespace: { type: 'string', default: systemNamespace },
-        'leader-elect': { type: 'boolean', default: true },
-        'health-port': { type: 'string', default: '0' },
-        'webhook-port': { type: 'string', default: '0' },
-        'webhook-address': { type: 'string' },
-        'max-migrations': { type: 'string', default: String(defaultMigrationLimits.perCluster) },
-        'max-outbound-migrations': { type: 'string', default: String(defaultMigrationLimits.outboundPerNode) },
-        'max-inbound-migrations': { type: 'string', default: String(defaultMigrationLimits.inboundPerNode) },
-        help: { type: 'boolean', short: 'h', default: false },
-      },
-    });
-    return values;
-  } catch (error) {
-    // Node's own second sentence is advice that does not apply here.
-    const [sentence = 'The flags cannot be read'] = (error as Error).message.split(/\.(?:\s|$)/);
-    throw new Error(`${sentence}.`, { cause: error });
-  }
+  return readFlags({
+    args: [...args],
+    allowNegative: true,
+    options: {
+      kubeconfig: { type: 'string' },
+      'qemu-image': { type: 'string' },
+      'kvm-resource': { type: 'string' },
+      accelerator: { type: 'string', default: 'kvm' },
+      namespace: { type: 'string', default: systemNamespace },
+      'leader-elect': { type: 'boolean', default: true },
+      'health-port': { type: 'string', default: '0' },
+      'webhook-port': { type: 'string', default: '0' },
+      'webhook-address': { type: 'string' },
+      'max-migrations': { type: 'string', default: String(defaultMigrationLimits.perCluster) },
+      'max-outbound-migrations': { type: 'string', default: String(defaultMigrationLimits.outboundPerNode) },
+      'max-inbound-migrations': { type: 'string', default: String(defaultMigrationLimits.inboundPerNode) },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  });
 }
