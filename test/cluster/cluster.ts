@@ -14,9 +14,9 @@ import {
   startControlPlane,
   startScheduler,
   untilApiReady,
-  unusedPort,
 } from './control-plane.ts';
 import { evictionWebhook, type WebhookPlace } from './eviction-webhook.ts';
+import { portIn } from './free-port.ts';
 import type { ManagedProcess } from './managed-process.ts';
 import { createNetwork, type NetworkKind } from './network.ts';
 import { createNodeRuntime, type NodeRuntime } from './node-runtime.ts';
@@ -98,7 +98,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     const kubectlPath = path.join(programs, 'kubectl');
     const kubectl = kubectlRunner(kubectlPath, { ...surroundings.env, ...env });
     const { address } = network.control;
-    const webhook = options.webhook ? { address, port: await unusedPort(network.control, 9444) } : undefined;
+    const webhook = options.webhook ? { address, port: await portIn(network.control, 9444) } : undefined;
     const deployed = deploy(kubectl, request, webhook, signal);
     const runtime = createNodeRuntime(surroundings, controlPlane, network, { bundled, webhook });
     const [controllerManager] = await Promise.all([

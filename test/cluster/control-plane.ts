@@ -1,8 +1,7 @@
-import { randomInt } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import path from 'node:path';
 import { type ApiRequest, apiRequest } from './api-request.ts';
+import { portIn } from './free-port.ts';
 import { controlPlaneCertificates, issueCertificates, writeKubeconfig } from './identity.ts';
 import { ManagedProcess } from './managed-process.ts';
 import type { Place } from './network.ts';
@@ -216,33 +215,13 @@ function startProgram(
   });
 }
 
-/**
- * Starts a server on a port that nobody has: any will do in a namespace of its own, else a random one, and the next
- * when somebody was faster. It lies below the range that Linux takes for outgoing connections (from 32768), so the
- * same port is still free when the server is restarted.
- */
+/** Starts a server on a port that nobody has, and on the next when somebody was faster. */
 async function onFreePort<T>(place: Place, usual: number, start: (port: number) => Promise<T>): Promise<T> {
-  if (place.netns) return start(usual);
   for (let attempt = 1; ; attempt += 1) {
-    const port = randomInt(20_000, 32_000);
-    if (!(await isFree(place.address, port))) continue;
     try {
-      return await start(port);
+      return await start(await portIn(place, usual));
     } catch (error) {
-      if (attempt === 5 || !/address already in use/.test(String(error))) throw error;
+      if (place.netns || attempt === 5 || !/address already in use/.test(String(error))) throw error;
     }
   }
-}
-
-/** A port below the range of outgoing connections that nobody has now. */
-export async function unusedPort(place: Place, usual: number): Promise<number> {
-  return onFreePort(place, usual, (port) => Promise.resolve(port));
-}
-
-function isFree(host: string, port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once('error', () => resolve(false));
-    server.listen({ host, port }, () => server.close(() => resolve(true)));
-  });
 }

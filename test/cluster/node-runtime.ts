@@ -4,7 +4,7 @@ import { bundle, type Program } from '../../dev/bundle.ts';
 import { checkout } from '../../dev/cache.ts';
 import { type ControlPlane, certificateFolder, kubeconfigFile, logFile, type Surroundings } from './control-plane.ts';
 import type { WebhookPlace } from './eviction-webhook.ts';
-import { freePort } from './free-port.ts';
+import { portIn } from './free-port.ts';
 import { issueCertificates, nodeCertificate, writeKubeconfig } from './identity.ts';
 import { ManagedProcess } from './managed-process.ts';
 import type { ClusterNetwork, Place } from './network.ts';
@@ -71,10 +71,9 @@ export function createNodeRuntime(
     });
   }
 
-  /** Programs without a network namespace share all the ports of this machine. */
-  async function healthPort(name: string, { address, netns }: Place): Promise<string> {
-    const port = netns === undefined ? await freePort() : 9440;
-    healthServers.set(name, `${address}:${port}`);
+  async function healthPort(name: string, place: Place): Promise<string> {
+    const port = await portIn(place, 9440);
+    healthServers.set(name, `${place.address}:${port}`);
     return String(port);
   }
 
