@@ -104,7 +104,9 @@ async function gatherFacts({ context, migration, work }: TargetScope): Promise<T
   const patience = refusalAsked === undefined ? limits.inBandAnswer : hastyMilliseconds;
   const word = sourceWord(status) ?? (heard === undefined ? undefined : heardDirectly('Completed'));
   const gone = sourceGone(status);
-  const address = await addressOf(context, podUID);
+  const isAnnounced = publisher.said('endpoint', published?.endpoint) !== undefined;
+  // Of no use any more then, and the guest may stand still.
+  const address = isAnnounced ? undefined : await addressOf(context, podUID);
   const refused = await context.state.read<Cause | true>(podUID, files.refused);
   const continued = await context.state.has(podUID, files.continued);
   const verdict = publisher.said('verdict', published?.verdict);
@@ -120,7 +122,7 @@ async function gatherFacts({ context, migration, work }: TargetScope): Promise<T
     ...(refusalAsked === undefined ? {} : { refusalAsked }),
     ...(address === undefined ? {} : { address }),
     published: {
-      endpoint: publisher.said('endpoint', published?.endpoint) !== undefined,
+      endpoint: isAnnounced,
       ...(verdict === undefined ? {} : { verdict }),
     },
     journal: {
