@@ -22,7 +22,7 @@ import type { PodFacts, Status, VirtualMachineFacts } from './facts.ts';
 import { answerFence } from './fence-annotation.ts';
 import { standingOf } from './guest-standing.ts';
 import { clearAway, readinessGates } from './pod-upkeep.ts';
-import { keptTail, report, type Standing, stoppingSince } from './report.ts';
+import { keptTail, longestMessage, report, type Standing, stoppingSince } from './report.ts';
 import { unprovenEnd, vanishedPod, waitsFor } from './unproven-end.ts';
 
 export interface VirtualMachineStep {
@@ -116,7 +116,7 @@ function locked({ facts, status }: Scene, lock: NonNullable<Status['migration']>
   const held = lockedBy(status, lock);
   if (facts.lockHolderExists) return { status: held, effects: [] };
   const waits = waitsFor(podsMadeBy(lock, facts), facts.virtualMachine, 'the pod that it made,');
-  const message = keptTail(`vmm/${lock.name} was removed by force while it had the VM. ${waits}`, 1024);
+  const message = keptTail(`vmm/${lock.name} was removed by force while it had the VM. ${waits}`, longestMessage);
   return { status: { ...held, message }, effects: [] };
 }
 
@@ -249,7 +249,7 @@ interface End {
 /** The placement's QEMU has ended: that is noted and told, and then the VM is down. */
 function over(scene: Scene, end: End): Decision {
   const free = cleared(scene);
-  const message = keptTail(end.message, 1024);
+  const message = keptTail(end.message, longestMessage);
   const lastEnd = { ...end, message, at: new Date(scene.facts.now).toISOString() };
   const { restarts: before, ...status } = free.status;
   const restarts = restartsAfter(end.reason, scene.pod, before);

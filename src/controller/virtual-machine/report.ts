@@ -40,7 +40,7 @@ export function report(facts: VirtualMachineFacts, status: Status, standing: Sta
   return {
     ...rest,
     phase: standing.phase,
-    ...(standing.message === '' ? {} : { message: keptTail(standing.message, 1024) }),
+    ...(standing.message === '' ? {} : { message: keptTail(standing.message, longestMessage) }),
     observedGeneration: virtualMachine.metadata.generation,
     conditions: [...conditions, ...before.filter(({ type }) => !(type in judged))],
   };
@@ -51,6 +51,9 @@ export function stoppingSince(status: Status): number | undefined {
   const stamp = status.conditions?.find(({ type }) => type === 'Stopping')?.lastTransitionTime;
   return stamp === undefined ? undefined : Date.parse(stamp);
 }
+
+/** The API's bound of `status.message` and of `status.lastEnd.message`, in characters. */
+export const longestMessage = 1024;
 
 /** A text within the API's bound; of one too long its end, where QEMU says what went wrong. */
 export function keptTail(text: string, limit: number): string {
