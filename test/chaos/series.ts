@@ -19,12 +19,9 @@ export interface SeriesOptions {
 
 export async function runSeries({ scenarios, clusters = 1, ...options }: SeriesOptions): Promise<RunResult[]> {
   const results: RunResult[] = [];
-  // Who is free takes the next.
-  const next = scenarios[Symbol.iterator]();
-  const shared = { [Symbol.iterator]: () => ({ next: () => next.next() }) };
-  await Promise.all(
-    Array.from({ length: clusters }, () => runOnOneCluster({ ...options, scenarios: shared }, results)),
-  );
+  // Who is free takes the next. The first cluster to stop (it is late, or something broke) stops the others, too, after their run.
+  const queue = Iterator.from(scenarios);
+  await Promise.all(Array.from({ length: clusters }, () => runOnOneCluster({ ...options, scenarios: queue }, results)));
   return results.sort((left, right) => left.scenario.number - right.scenario.number);
 }
 
