@@ -80,6 +80,7 @@ export function createDisruptionBudgetController(context: ControllerContext): Co
     logger: context.logger,
     maxBackoffMilliseconds: 30_000,
     reconcile: (key) => reconcile(context, key),
+    observer: context.observerOf('disruption-budget'),
   });
   context.virtualMachines.onChange((key) => controller.enqueue(key));
   context.budgets.onChange((_key, current, previous) => {
